@@ -51,6 +51,9 @@ typedef uint64_t u64;
 
 #endif
 
+/* A 64-bit word has to be loaded and stored whole. */
+_Static_assert(sizeof(void *) == 8, "AF_VMSHM wants a 64-bit machine");
+
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "a segment is little-endian; this machine is not"
 #endif

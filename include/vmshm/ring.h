@@ -71,6 +71,7 @@ struct vmshm_span {
  * @prod: bytes written so far
  * @cons: the last checked value of the peer's index
  * @event: what space_event was last set to
+ * @flags: what prod_flags was last set to
  */
 struct vmshm_prod {
 	struct vmshm_ring_hdr *hdr;
@@ -79,6 +80,7 @@ struct vmshm_prod {
 	u64 prod;
 	u64 cons;
 	u64 event;
+	u32 flags;
 };
 
 /**
@@ -89,6 +91,7 @@ struct vmshm_prod {
  * @cons: bytes read so far
  * @prod: the last checked value of the peer's index
  * @event: what data_event was last set to
+ * @flags: what cons_flags was last set to
  */
 struct vmshm_cons {
 	struct vmshm_ring_hdr *hdr;
@@ -97,6 +100,7 @@ struct vmshm_cons {
 	u64 cons;
 	u64 prod;
 	u64 event;
+	u32 flags;
 };
 
 /* Keep the compiler from going back to shared memory for what was copied. */
@@ -148,6 +152,7 @@ static inline void vmshm_prod_init(struct vmshm_prod *p, struct vmshm_ring_hdr *
 	p->prod = 0;
 	p->cons = 0;
 	p->event = 0;
+	p->flags = 0;
 }
 
 static inline void vmshm_cons_init(struct vmshm_cons *c, struct vmshm_ring_hdr *hdr, u32 order)
@@ -158,6 +163,7 @@ static inline void vmshm_cons_init(struct vmshm_cons *c, struct vmshm_ring_hdr *
 	c->cons = 0;
 	c->prod = 0;
 	c->event = 0;
+	c->flags = 0;
 }
 
 /* Did the step from @old to @new reach @event?  All are counts of bytes. */
@@ -215,7 +221,10 @@ static inline long vmshm_prod_space(struct vmshm_prod *p, u64 want)
 	return (long)space;
 }
 
-/* The pieces to write @len bytes into; @len is at most vmshm_prod_space(). */
+/*
+ * The pieces to write @len bytes into; @len is at most vmshm_prod_space().
+ * With ordinary stores: the release of (A) does not order non-temporal ones.
+ */
 static inline int vmshm_prod_spans(struct vmshm_prod *p, u64 len, struct vmshm_span span[2])
 {
 	return vmshm_spans(p->data, p->size, p->prod, len, span);
@@ -234,20 +243,30 @@ static inline bool vmshm_prod_publish(struct vmshm_prod *p, u64 len)
 
 /*
  * About to sleep until @free bytes (1 to size) can be written.  After this the
- * caller has to look once more, with vmshm_prod_refresh() or
- * vmshm_prod_peek(): true there means do not sleep.  An arming that several
- * waiters share is made under a lock of the caller's.
+ * caller has to look once more, with vmshm_prod_refresh() and at the flags.
+ *
+ * By the producer alone: where several threads send or wait, under the lock
+ * that publication is made under (an event computed from an index that has
+ * moved meanwhile is an event that was passed already, and nobody would ring).
+ * An event that another waiter armed, that comes earlier and was not reached,
+ * stays.
  */
 static inline void vmshm_prod_arm(struct vmshm_prod *p, u64 free)
 {
-	u64 event = vmshm_load(&p->prod) - p->size + free;
+	u64 event = p->prod - p->size + free;
 
-	vmshm_store(&p->event, event);
-	vmshm_store(&p->hdr->space_event, event);
+	if (p->event - p->cons - 1 >= event - p->cons - 1) {
+		p->event = event;
+		vmshm_store(&p->hdr->space_event, event);
+	}
 	vmshm_mb();					/* (H), pairs with F */
 }
 
-/* A hint of the free bytes, from beside the producer; never above size. */
+/*
+ * A hint of the free bytes, from beside the producer; never above size.  While
+ * the producer moves, or when the peer lies, it may say too much: look again
+ * under the lock before anything depends on it.
+ */
 static inline u64 vmshm_prod_peek(const struct vmshm_prod *p)
 {
 	u64 used = vmshm_load(&p->prod) - vmshm_load_acquire(&p->hdr->cons);	/* (D) */
@@ -261,10 +280,11 @@ static inline u64 vmshm_prod_unread(const struct vmshm_prod *p)
 	return p->size - vmshm_prod_peek(p);
 }
 
-/* Set a flag for the consumer; the caller rings afterwards, always. */
+/* Set flags for the consumer; the caller rings afterwards, always. */
 static inline void vmshm_prod_set_flags(struct vmshm_prod *p, u32 flags)
 {
-	vmshm_store_release(&p->hdr->prod_flags, flags);	/* after the last (A) */
+	p->flags |= flags;
+	vmshm_store_release(&p->hdr->prod_flags, p->flags);	/* after the last (A) */
 	vmshm_mb();	/* the doorbell that follows finds the flag set */
 }
 
@@ -326,20 +346,21 @@ static inline bool vmshm_cons_consume(struct vmshm_cons *c, u64 len)
 
 /*
  * About to sleep until @lowat bytes (1 to size) can be read.  After this the
- * caller has to look once more, with vmshm_cons_refresh() or
- * vmshm_cons_peek(), and at the flags.  An arming that several waiters share
- * is made under a lock of the caller's.
+ * caller has to look once more, with vmshm_cons_refresh() and at the flags.
+ * By the consumer alone, and an earlier event stays: see vmshm_prod_arm().
  */
 static inline void vmshm_cons_arm(struct vmshm_cons *c, u64 lowat)
 {
-	u64 event = vmshm_load(&c->cons) + lowat;
+	u64 event = c->cons + lowat;
 
-	vmshm_store(&c->event, event);
-	vmshm_store(&c->hdr->data_event, event);
+	if (c->event - c->prod - 1 >= event - c->prod - 1) {
+		c->event = event;
+		vmshm_store(&c->hdr->data_event, event);
+	}
 	vmshm_mb();					/* (G), pairs with E */
 }
 
-/* A hint of the readable bytes, from beside the consumer; never above size. */
+/* A hint of the readable bytes, from beside the consumer: see vmshm_prod_peek(). */
 static inline u64 vmshm_cons_peek(const struct vmshm_cons *c)
 {
 	u64 avail = vmshm_load_acquire(&c->hdr->prod) - vmshm_load(&c->cons);	/* (B) */
@@ -347,10 +368,11 @@ static inline u64 vmshm_cons_peek(const struct vmshm_cons *c)
 	return avail > c->size ? c->size : avail;
 }
 
-/* Set a flag for the producer; the caller rings afterwards, always. */
+/* Set flags for the producer; the caller rings afterwards, always. */
 static inline void vmshm_cons_set_flags(struct vmshm_cons *c, u32 flags)
 {
-	vmshm_store_release(&c->hdr->cons_flags, flags);
+	c->flags |= flags;
+	vmshm_store_release(&c->hdr->cons_flags, c->flags);
 	vmshm_mb();	/* the doorbell that follows finds the flag set */
 }
 
@@ -449,6 +471,26 @@ static inline bool vmshm_room_wanted(const u32 *wanted)
 {
 	vmshm_mb();		/* (O): pairs with (N) */
 	return vmshm_load(wanted) != 0;
+}
+
+/*
+ * A pending queue without room: the producer counts up a word of its own, and
+ * the consumer that finds it changed looks at every ring once, after it took
+ * the word over.
+ */
+static inline void vmshm_overflow_bump(u32 *word, u32 *mine)
+{
+	vmshm_store_release(word, ++*mine);
+}
+
+static inline bool vmshm_overflow_seen(const u32 *word, u32 *last)
+{
+	u32 now = vmshm_load_acquire(word);
+
+	if (now == *last)
+		return false;
+	*last = now;
+	return true;
 }
 
 /* ---- single words ---- */

@@ -242,24 +242,36 @@ static inline bool vmshm_prod_publish(struct vmshm_prod *p, u64 len)
 }
 
 /*
- * About to sleep until @free bytes (1 to size) can be written.  After this the
- * caller has to look once more, with vmshm_prod_refresh() and at the flags.
+ * About to sleep until @free bytes (1 to size) can be written: arm, and look
+ * once more.  Returns 0: sleep, a doorbell will come; 1: there is room already;
+ * -EPROTO as vmshm_prod_refresh().  The flags are to be looked at afterwards.
  *
  * By the producer alone: where several threads send or wait, under the lock
  * that publication is made under (an event computed from an index that has
  * moved meanwhile is an event that was passed already, and nobody would ring).
- * An event that another waiter armed, that comes earlier and was not reached,
- * stays.
+ * An event of another waiter's that comes earlier stays, unless it was reached.
+ * At most two turns: an event that is armed here and reached is room enough.
  */
-static inline void vmshm_prod_arm(struct vmshm_prod *p, u64 free)
+static inline int vmshm_prod_arm(struct vmshm_prod *p, u64 free)
 {
 	u64 event = p->prod - p->size + free;
 
-	if (p->event - p->cons - 1 >= event - p->cons - 1) {
-		p->event = event;
-		vmshm_store(&p->hdr->space_event, event);
+	for (;;) {
+		int err;
+
+		if (p->event - p->cons - 1 >= event - p->cons - 1) {
+			p->event = event;
+			vmshm_store(&p->hdr->space_event, event);
+		}
+		vmshm_mb();				/* (H), pairs with F */
+		err = vmshm_prod_refresh(p);
+		if (err)
+			return err;
+		if (p->size - (p->prod - p->cons) >= free)
+			return 1;
+		if (p->event - p->cons - 1 < p->size)
+			return 0;
 	}
-	vmshm_mb();					/* (H), pairs with F */
 }
 
 /*
@@ -345,19 +357,31 @@ static inline bool vmshm_cons_consume(struct vmshm_cons *c, u64 len)
 }
 
 /*
- * About to sleep until @lowat bytes (1 to size) can be read.  After this the
- * caller has to look once more, with vmshm_cons_refresh() and at the flags.
+ * About to sleep until @lowat bytes (1 to size) can be read: arm, and look once
+ * more.  Returns 0: sleep, a doorbell will come; 1: they are there already;
+ * -EPROTO as vmshm_cons_refresh().  The flags are to be looked at afterwards.
  * By the consumer alone, and an earlier event stays: see vmshm_prod_arm().
  */
-static inline void vmshm_cons_arm(struct vmshm_cons *c, u64 lowat)
+static inline int vmshm_cons_arm(struct vmshm_cons *c, u64 lowat)
 {
 	u64 event = c->cons + lowat;
 
-	if (c->event - c->prod - 1 >= event - c->prod - 1) {
-		c->event = event;
-		vmshm_store(&c->hdr->data_event, event);
+	for (;;) {
+		int err;
+
+		if (c->event - c->prod - 1 >= event - c->prod - 1) {
+			c->event = event;
+			vmshm_store(&c->hdr->data_event, event);
+		}
+		vmshm_mb();				/* (G), pairs with E */
+		err = vmshm_cons_refresh(c);
+		if (err)
+			return err;
+		if (c->prod - c->cons >= lowat)
+			return 1;
+		if (c->event - c->prod - 1 < c->size)
+			return 0;
 	}
-	vmshm_mb();					/* (G), pairs with E */
 }
 
 /* A hint of the readable bytes, from beside the consumer: see vmshm_prod_peek(). */

@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The configuration as a whole: members, segments, and the rules between
+ * them. The form of a single setting is config_read.c's.
+ */
+#include "config.h"
+#include "config_read.h"
+#include "geometry.h"
+#include "log.h"
+
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+#define NR(array) (sizeof(array) / sizeof((array)[0]))
+
+static const struct key root_keys[] = {
+	{ "runtime_dir", KIND_STRING, false },
+	{ "members", KIND_GROUPS, true },
+	{ "segments", KIND_GROUPS, true },
+};
+
+static const struct key member_keys[] = {
+	{ "name", KIND_STRING, true },
+	{ "cid", KIND_INT, true },
+	{ "owner", KIND_STRING, false },
+	{ "group", KIND_STRING, false },
+	{ "mode", KIND_STRING, false },
+};
+
+static const struct key segment_keys[] = {
+	{ "name", KIND_STRING, true },
+	{ "members", KIND_NAMES, true },
+	{ "size", KIND_SIZE, false },
+	{ "vectors", KIND_INT, false },
+	{ "shared", KIND_BOOL, false },
+	{ "huge_pages", KIND_BOOL, false },
+	{ "owner", KIND_STRING, false },
+	{ "group", KIND_STRING, false },
+	{ "mode", KIND_STRING, false },
+};
+
+/* Something that may be there once: a name, a CID, a couple. */
+struct seen {
+	char key[2 * VMSHM_NAME_LEN + 16];
+	const config_setting_t *where;
+	u32 index;
+};
+
+static int seen_order(const void *one, const void *other)
+{
+	return strcmp(((const struct seen *)one)->key, ((const struct seen *)other)->key);
+}
+
+/* Returns what was there before under @key, NULL if it is new (and now there). */
+static const struct seen *see(void **tree, const char *key, const config_setting_t *where, u32 index)
+{
+	struct seen *mine = calloc(1, sizeof(*mine)), **found;
+
+	if (!mine)
+		abort();
+	snprintf(mine->key, sizeof(mine->key), "%s", key);
+	mine->where = where;
+	mine->index = index;
+	found = tsearch(mine, tree, seen_order);
+	if (!found)
+		abort();
+	if (*found == mine)
+		return NULL;
+	free(mine);
+	return *found;
+}
+
+static const struct seen *seen_before(void *const *tree, const char *key)
+{
+	struct seen wanted = { .index = 0 }, **found;
+
+	snprintf(wanted.key, sizeof(wanted.key), "%s", key);
+	found = tfind(&wanted, tree, seen_order);
+	return found ? *found : NULL;
+}
+
+/* What is known while a file is read. */
+struct check {
+	struct reader r;
+	struct config *config;
+	void *member_names, *cids, *segment_names, *couples;
+};
+
+static void read_access(struct reader *r, const config_setting_t *group, const struct key *keys,
+			size_t nr_keys, struct access *access)
+{
+	*access = ACCESS_UNSET;
+	read_user(r, get_key(group, keys, nr_keys, "owner"), &access->uid);
+	read_group(r, get_key(group, keys, nr_keys, "group"), &access->gid);
+	read_mode(r, get_key(group, keys, nr_keys, "mode"), &access->mode);
+}
+
+static void read_member(struct check *c, const config_setting_t *group)
+{
+	struct config_member *m = &c->config->members[c->config->nr_members];
+	const config_setting_t *name = get_key(group, member_keys, NR(member_keys), "name");
+	const config_setting_t *cid = get_key(group, member_keys, NR(member_keys), "cid");
+	const struct seen *before;
+	char text[16];
+
+	*m = (struct config_member){ .cid = 0 };
+	check_keys(&c->r, group, "a member", member_keys, NR(member_keys));
+	read_access(&c->r, group, member_keys, NR(member_keys), &m->access);
+	read_number(&c->r, cid, CONFIG_CID_MIN, CONFIG_CID_MAX, &m->cid);
+	if (m->cid) {
+		snprintf(text, sizeof(text), "%u", m->cid);
+		before = see(&c->cids, text, cid, 0);
+		if (before)
+			mistake(&c->r, cid, "CID %u is given twice (before: line %u), expected one member a CID",
+				m->cid, config_setting_source_line(before->where));
+	}
+	if (!read_name(&c->r, name, m->name))
+		return;
+	before = see(&c->member_names, m->name, name, c->config->nr_members);
+	if (before) {
+		mistake(&c->r, name, "there are two members '%s' (before: line %u), expected another name",
+			m->name, config_setting_source_line(before->where));
+		return;
+	}
+	c->config->nr_members++;
+}
+
+/* Names in a segment's list, as indices; how many were given in *@given. */
+static void read_segment_members(struct check *c, const config_setting_t *list,
+				 struct config_segment *s, u32 *given)
+{
+	*given = (u32)config_setting_length(list);
+	for (u32 i = 0; i < *given; i++) {
+		const config_setting_t *item = config_setting_get_elem(list, i);
+		const char *name = config_setting_get_string(item);
+		const struct seen *member;
+		bool twice = false;
+
+		if (!name) {
+			mistake(&c->r, item, "a segment's member is no string, expected a member's name in quotes");
+			continue;
+		}
+		member = seen_before(&c->member_names, name);
+		if (!member) {
+			mistake(&c->r, item, "there is no member '%s', expected a name from 'members'",
+				name);
+			continue;
+		}
+		for (u32 j = 0; j < s->nr_members; j++)
+			twice |= s->members[j] == member->index;
+		if (twice)
+			mistake(&c->r, item, "member '%s' is listed twice, expected each member once",
+				name);
+		else if (s->nr_members < VMSHM_MEMBERS_MAX)
+			s->members[s->nr_members++] = member->index;
+	}
+}
+
+static void check_couples(struct check *c, const config_setting_t *at, const struct config_segment *s)
+{
+	const struct config_member *m = c->config->members;
+
+	for (u32 i = 0; i < s->nr_members; i++) {
+		for (u32 j = i + 1; j < s->nr_members; j++) {
+			u32 one = s->members[i], other = s->members[j];
+			const struct seen *before;
+			char key[32];
+
+			snprintf(key, sizeof(key), "%u/%u", one < other ? one : other,
+				 one < other ? other : one);
+			before = see(&c->couples, key, at, 0);
+			if (before)
+				mistake(&c->r, at,
+					"'%s' and '%s' are a couple already (line %u), expected one segment a couple",
+					m[one].name, m[other].name,
+					config_setting_source_line(before->where));
+		}
+	}
+}
+
+static void check_paths(struct check *c, const config_setting_t *at, const struct config_segment *s)
+{
+	const size_t limit = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1;
+	const struct config *config = c->config;
+
+	for (u32 i = 0; i < s->nr_members; i++) {
+		const char *member = config->members[s->members[i]].name;
+		size_t len = strlen(config->runtime_dir) + 1 + strlen(s->name) + 1 +
+			     strlen(member) + strlen(CONFIG_SOCKET_SUFFIX);
+
+		if (len > limit)
+			mistake(&c->r, at,
+				"the socket's path %s/%s/%s" CONFIG_SOCKET_SUFFIX
+				" has %zu characters, expected at most %zu: shorten a name or runtime_dir",
+				config->runtime_dir, s->name, member, len, limit);
+	}
+}
+
+static void read_segment(struct check *c, const config_setting_t *group)
+{
+	struct config_segment *s = &c->config->segments[c->config->nr_segments];
+	const config_setting_t *name = get_key(group, segment_keys, NR(segment_keys), "name");
+	const config_setting_t *list = get_key(group, segment_keys, NR(segment_keys), "members");
+	const config_setting_t *size = get_key(group, segment_keys, NR(segment_keys), "size");
+	unsigned int mistakes = c->r.mistakes;
+	const struct seen *before;
+	struct geometry geometry;
+	u32 given = 2;
+
+	*s = (struct config_segment){
+		.size = CONFIG_DEFAULT_SIZE,
+		.vectors = CONFIG_DEFAULT_VECTORS,
+	};
+	check_keys(&c->r, group, "a segment", segment_keys, NR(segment_keys));
+	read_access(&c->r, group, segment_keys, NR(segment_keys), &s->access);
+	read_size(&c->r, size, &s->size);
+	read_number(&c->r, get_key(group, segment_keys, NR(segment_keys), "vectors"), 1,
+		    CONFIG_VECTORS_MAX, &s->vectors);
+	read_bool(get_key(group, segment_keys, NR(segment_keys), "shared"), &s->shared);
+	read_bool(get_key(group, segment_keys, NR(segment_keys), "huge_pages"), &s->huge);
+	if (read_name(&c->r, name, s->name)) {
+		before = see(&c->segment_names, s->name, name, 0);
+		if (before)
+			mistake(&c->r, name,
+				"there are two segments '%s' (before: line %u), expected another name",
+				s->name, config_setting_source_line(before->where));
+	}
+	if (list) {
+		read_segment_members(c, list, s, &given);
+		if (given < 2)
+			mistake(&c->r, list, "a segment with %u member%s, expected two or more",
+				given, given == 1 ? "" : "s");
+		else if (given > VMSHM_MEMBERS_MAX)
+			mistake(&c->r, list, "a segment with %u members, expected at most %d",
+				given, VMSHM_MEMBERS_MAX);
+		else if (given > 2 && !s->shared)
+			mistake(&c->r, list,
+				"a segment with %u members, expected two, or 'shared = true' if all of them may read and write what the others exchange",
+				given);
+		check_couples(c, list, s);
+		check_paths(c, name ? name : list, s);
+	}
+	if (c->r.mistakes == mistakes && geometry_make(&geometry, s->size, s->nr_members, s->huge))
+		mistake(&c->r, size ? size : group, "%s is too small for %u channel%s%s, expected at least %s",
+			size_text(s->size).text, geometry.nr_channels,
+			geometry.nr_channels == 1 ? "" : "s", s->huge ? " in huge pages" : "",
+			size_text(geometry_min_size(s->nr_members, s->huge)).text);
+	c->config->nr_segments++;
+}
+
+/* Every element of the list called @what, with @read; room is there already. */
+static void read_groups(struct check *c, const config_setting_t *list, const char *what,
+			void (*read)(struct check *c, const config_setting_t *group))
+{
+	for (int i = 0; list && i < config_setting_length(list); i++) {
+		const config_setting_t *group = config_setting_get_elem(list, (unsigned int)i);
+
+		if (config_setting_is_group(group))
+			read(c, group);
+		else
+			mistake(&c->r, group, "an element of '%s' is no group, expected { ... }",
+				what);
+	}
+}
+
+static void *array_for(const config_setting_t *list, size_t size)
+{
+	void *array = calloc(list ? (size_t)config_setting_length(list) + 1 : 1, size);
+
+	if (!array)
+		abort();
+	return array;
+}
+
+static void read_runtime_dir(struct check *c, const config_setting_t *setting, const char *given)
+{
+	const char *dir = setting ? config_setting_get_string(setting) : CONFIG_DEFAULT_DIR;
+	size_t len;
+
+	if (given)
+		dir = given;
+	if (dir[0] != '/') {
+		if (given)
+			mistake(&c->r, NULL, "--runtime-dir is '%s', expected an absolute path", dir);
+		else
+			mistake(&c->r, setting, "'runtime_dir' is '%s', expected an absolute path",
+				dir);
+	}
+	c->config->runtime_dir = strdup(dir);
+	if (!c->config->runtime_dir)
+		abort();
+	for (len = strlen(dir); len > 1 && dir[len - 1] == '/'; len--)
+		c->config->runtime_dir[len - 1] = '\0';
+}
+
+struct config *config_load(const char *path, const char *runtime_dir, unsigned int *mistakes)
+{
+	const config_setting_t *root, *members, *segments;
+	struct check c = { .config = calloc(1, sizeof(*c.config)) };
+	struct config *config = c.config;
+
+	if (!config)
+		abort();
+	if (reader_open(&c.r, path)) {
+		root = config_root_setting(&c.r.file);
+		check_keys(&c.r, root, "the configuration", root_keys, NR(root_keys));
+		read_runtime_dir(&c, get_key(root, root_keys, NR(root_keys), "runtime_dir"),
+				 runtime_dir);
+		members = get_key(root, root_keys, NR(root_keys), "members");
+		segments = get_key(root, root_keys, NR(root_keys), "segments");
+		config->members = array_for(members, sizeof(*config->members));
+		config->segments = array_for(segments, sizeof(*config->segments));
+		read_groups(&c, members, "members", read_member);
+		read_groups(&c, segments, "segments", read_segment);
+	}
+	*mistakes = c.r.mistakes;
+	tdestroy(c.member_names, free);
+	tdestroy(c.cids, free);
+	tdestroy(c.segment_names, free);
+	tdestroy(c.couples, free);
+	reader_close(&c.r);
+	if (*mistakes) {
+		config_free(config);
+		return NULL;
+	}
+	return config;
+}
+
+void config_free(struct config *config)
+{
+	if (!config)
+		return;
+	free(config->runtime_dir);
+	free(config->members);
+	free(config->segments);
+	free(config);
+}
+
+struct access config_access(const struct config_member *member,
+			    const struct config_segment *segment)
+{
+	struct access access = segment->access;
+
+	if (member->access.uid != (uid_t)-1)
+		access.uid = member->access.uid;
+	if (member->access.gid != (gid_t)-1)
+		access.gid = member->access.gid;
+	if (member->access.mode != (mode_t)-1)
+		access.mode = member->access.mode;
+	if (access.mode == (mode_t)-1)
+		access.mode = CONFIG_DEFAULT_MODE;
+	return access;
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * vmshmd: gives VMs shared memory and doorbells, and tells them of each other.
+ *
+ *   config.c, config_read.c	the configuration
+ *   geometry.c			where things lie in a segment
+ *   segment.c			a segment's memory, presence, giving back
+ *   seat.c			a member's socket, admission, departure
+ *   client.c			a connected QEMU: the ivshmem protocol
+ *   doorbell.c			eventfds, and the thread that rings them
+ *   server.c			all segments, the runtime directory, reload
+ *   guard.c			memory that others can take away
+ *   log.c			lines to stderr
+ *
+ * Here: the command line, signals, and the event loop. All but the doorbell
+ * thread runs in it.
+ */
+#include "config.h"
+#include "doorbell.h"
+#include "guard.h"
+#include "log.h"
+#include "server.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <systemd/sd-event.h>
+
+/* Exit codes, as vmshmd(8) lists them. */
+#define EXIT_HOST	1	/* the host refuses something; the log says what */
+#define EXIT_USAGE	2	/* the command line */
+#define EXIT_CONFIG	3	/* mistakes in the configuration */
+
+const char *argp_program_version = "vmshmd " VERSION;
+
+struct options {
+	const char *config;
+	const char *runtime_dir;
+	bool check;
+};
+
+struct daemon {
+	struct options options;
+	struct server *server;
+};
+
+static const struct argp_option option_list[] = {
+	{ "config", 'c', "FILE", 0, "Read FILE (" CONFIG_DEFAULT_PATH ")", 0 },
+	{ "runtime-dir", 'r', "DIR", 0,
+	  "Put sockets below DIR, whatever the configuration says (" CONFIG_DEFAULT_DIR ")", 0 },
+	{ "check", 'k', NULL, 0, "Only check the configuration, and tell all its mistakes", 0 },
+	{ 0 },
+};
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+	struct options *options = state->input;
+
+	switch (key) {
+	case 'c':
+		options->config = arg;
+		break;
+	case 'r':
+		options->runtime_dir = arg;
+		break;
+	case 'k':
+		options->check = true;
+		break;
+	case ARGP_KEY_ARG:
+		argp_error(state, "'%s' is one argument too many", arg);
+		break;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+	return 0;
+}
+
+static int on_reload(sd_event_source *source, const struct signalfd_siginfo *info, void *arg)
+{
+	struct daemon *d = arg;
+	unsigned int mistakes;
+	struct config *config;
+
+	(void)source;
+	(void)info;
+	config = config_load(d->options.config, d->options.runtime_dir, &mistakes);
+	if (!config)
+		say("not reloaded: %u mistake%s in %s; nothing has changed", mistakes,
+		    mistakes == 1 ? "" : "s", d->options.config);
+	else if (server_reload(d->server, config))
+		say("not reloaded; nothing has changed");
+	else
+		say("reloaded %s", d->options.config);
+	config_free(config);
+	return 0;
+}
+
+/* A segment needs a descriptor a vector and member, and some more. */
+static void raise_limits(void)
+{
+	struct rlimit limit;
+
+	if (!getrlimit(RLIMIT_NOFILE, &limit)) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+/* Signals become events: blocked before there is a second thread. */
+static int add_signals(sd_event *event, struct daemon *d)
+{
+	sigset_t set;
+	int err;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	err = sd_event_add_signal(event, NULL, SIGTERM, NULL, NULL);
+	if (err >= 0)
+		err = sd_event_add_signal(event, NULL, SIGINT, NULL, NULL);
+	if (err >= 0)
+		err = sd_event_add_signal(event, NULL, SIGHUP, on_reload, d);
+	return err;
+}
+
+static int serve(struct daemon *d, struct config *config)
+{
+	sd_event *event = NULL;
+	int err;
+
+	umask(0177);
+	raise_limits();
+	err = sd_event_new(&event);
+	if (err >= 0)
+		err = add_signals(event, d);
+	if (err >= 0 && (guard_start() || doorbell_start()))
+		err = -errno;
+	if (err < 0) {
+		say("cannot start: %s", strerror(-err));
+		sd_event_unref(event);
+		config_free(config);
+		return EXIT_HOST;
+	}
+	d->server = server_start(event, config);
+	config_free(config);
+	if (d->server) {
+		say("ready");
+		err = sd_event_loop(event);
+		if (err < 0)
+			say("the event loop failed: %s", strerror(-err));
+		server_stop(d->server);
+		if (err >= 0)
+			say("ended");
+	}
+	doorbell_stop();
+	sd_event_unref(event);
+	return d->server && err >= 0 ? EXIT_SUCCESS : EXIT_HOST;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct argp argp = {
+		.options = option_list,
+		.parser = parse_option,
+		.doc = "The host daemon of AF_VMSHM: gives couples of VMs shared memory and doorbells "
+		       "through QEMU's ivshmem-doorbell device.\v"
+		       "Runs in the foreground and logs to stderr. SIGHUP reads the configuration "
+		       "again, SIGTERM and SIGINT end it. Exit status: 0 ended or checked, 1 the host "
+		       "refused something, 2 wrong arguments, 3 mistakes in the configuration.",
+	};
+	struct daemon d = { .options.config = CONFIG_DEFAULT_PATH };
+	unsigned int mistakes;
+	struct config *config;
+
+	argp_err_exit_status = EXIT_USAGE;
+	argp_parse(&argp, argc, argv, 0, NULL, &d.options);
+	config = config_load(d.options.config, d.options.runtime_dir, &mistakes);
+	if (!config) {
+		say("%u mistake%s in %s", mistakes, mistakes == 1 ? "" : "s", d.options.config);
+		return EXIT_CONFIG;
+	}
+	if (d.options.check) {
+		say("%s is right: %u segment%s, %u member%s", d.options.config, config->nr_segments,
+		    config->nr_segments == 1 ? "" : "s", config->nr_members,
+		    config->nr_members == 1 ? "" : "s");
+		config_free(config);
+		return EXIT_SUCCESS;
+	}
+	return serve(&d, config);
+}

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Listening, admission and departure for one member of one segment: see
+ * seat.h.
+ */
+#include "seat.h"
+#include "client.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <systemd/sd-event.h>
+#include <unistd.h>
+
+#define BACKLOG		8
+#define RETRY_USEC	1000000
+
+#define SEAT_FMT	"segment %s: member %s"
+#define SEAT_ARGS(seat)	(seat)->segment->name, (seat)->name
+
+static bool may_say(struct seat *seat)
+{
+	char about[2 * VMSHM_NAME_LEN + 24];
+
+	snprintf(about, sizeof(about), SEAT_FMT, SEAT_ARGS(seat));
+	return say_may(&seat->say_limit, about);
+}
+
+/* ---- the socket ---- */
+
+static struct sockaddr_un address_of(const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	return address;
+}
+
+/* Whether somebody listens at @path; EAGAIN means that the backlog is full. */
+static bool is_live(const char *path)
+{
+	struct sockaddr_un address = address_of(path);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	bool live;
+
+	if (fd < 0)
+		return true;
+	live = !connect(fd, (struct sockaddr *)&address, sizeof(address)) || errno != ECONNREFUSED;
+	close(fd);
+	return live;
+}
+
+/* Take away what a daemon left that is gone; anything else is not ours. */
+static int clear_path(const struct seat *seat)
+{
+	struct stat st;
+
+	if (lstat(seat->path, &st)) {
+		if (errno == ENOENT)
+			return 0;
+		say(SEAT_FMT ": %s: %s", SEAT_ARGS(seat), seat->path, strerror(errno));
+		return -1;
+	}
+	if (!S_ISSOCK(st.st_mode)) {
+		say(SEAT_FMT ": %s is there and is no socket; remove it", SEAT_ARGS(seat),
+		    seat->path);
+		return -1;
+	}
+	if (is_live(seat->path)) {
+		say(SEAT_FMT ": another process listens on %s; end it first", SEAT_ARGS(seat),
+		    seat->path);
+		return -1;
+	}
+	if (unlink(seat->path)) {
+		say(SEAT_FMT ": the stale socket %s cannot be removed: %s", SEAT_ARGS(seat),
+		    seat->path, strerror(errno));
+		return -1;
+	}
+	return 0;
+}
+
+int seat_set_access(struct seat *seat, struct access access)
+{
+	if (access.uid != (uid_t)-1 || access.gid != (gid_t)-1) {
+		if (lchown(seat->path, access.uid, access.gid)) {
+			say(SEAT_FMT ": %s cannot be given to user %d, group %d: %s",
+			    SEAT_ARGS(seat), seat->path, (int)access.uid, (int)access.gid,
+			    strerror(errno));
+			return -1;
+		}
+	}
+	if (chmod(seat->path, access.mode)) {
+		say(SEAT_FMT ": the mode of %s cannot be set: %s", SEAT_ARGS(seat), seat->path,
+		    strerror(errno));
+		return -1;
+	}
+	seat->access = access;
+	return 0;
+}
+
+static int on_connect(sd_event_source *source, int fd, uint32_t events, void *arg);
+
+/* main() set a umask with which nobody else can connect before the mode is set. */
+int seat_open(struct seat *seat, sd_event *event, const char *runtime_dir, struct access access)
+{
+	struct sockaddr_un address;
+	int err;
+
+	if (asprintf(&seat->path, "%s/%s/%s" CONFIG_SOCKET_SUFFIX, runtime_dir,
+		     seat->segment->name, seat->name) < 0) {
+		seat->path = NULL;
+		say(SEAT_FMT ": out of memory", SEAT_ARGS(seat));
+		return -1;
+	}
+	if (clear_path(seat)) {
+		free(seat->path);
+		seat->path = NULL;
+		return -1;
+	}
+	address = address_of(seat->path);
+	seat->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (seat->listen_fd < 0 ||
+	    bind(seat->listen_fd, (struct sockaddr *)&address, sizeof(address))) {
+		say(SEAT_FMT ": cannot make the socket %s: %s", SEAT_ARGS(seat), seat->path,
+		    strerror(errno));
+		free(seat->path);
+		seat->path = NULL;
+		seat_close(seat);
+		return -1;
+	}
+	if (seat_set_access(seat, access)) {
+		seat_close(seat);
+		return -1;
+	}
+	err = listen(seat->listen_fd, BACKLOG) ? -errno :
+	      sd_event_add_io(event, &seat->listener, seat->listen_fd, EPOLLIN, on_connect, seat);
+	if (err < 0) {
+		say(SEAT_FMT ": cannot listen on %s: %s", SEAT_ARGS(seat), seat->path,
+		    strerror(-err));
+		seat_close(seat);
+		return -1;
+	}
+	return 0;
+}
+
+void seat_close(struct seat *seat)
+{
+	seat->listener = sd_event_source_disable_unref(seat->listener);
+	seat->retry = sd_event_source_disable_unref(seat->retry);
+	if (seat->listen_fd >= 0)
+		close(seat->listen_fd);
+	seat->listen_fd = -1;
+	if (seat->path)
+		unlink(seat->path);
+	free(seat->path);
+	seat->path = NULL;
+}
+
+/* ---- admission ---- */
+
+static void listen_on(struct seat *seat, bool on)
+{
+	if (seat->listener)
+		sd_event_source_set_enabled(seat->listener, on ? SD_EVENT_ON : SD_EVENT_OFF);
+}
+
+static int on_retry(sd_event_source *source, uint64_t usec, void *arg)
+{
+	struct seat *seat = arg;
+
+	(void)source;
+	(void)usec;
+	seat->retry = sd_event_source_disable_unref(seat->retry);
+	if (!seat->wiping)
+		listen_on(seat, true);
+	return 0;
+}
+
+/* Short of something: leave the client in the backlog and look again later. */
+static void wait_a_while(struct seat *seat, const char *what, int err)
+{
+	if (may_say(seat))
+		say(SEAT_FMT ": %s: %s; trying again in a second", SEAT_ARGS(seat), what,
+		    strerror(err));
+	if (!seat->retry &&
+	    sd_event_add_time_relative(sd_event_source_get_event(seat->listener), &seat->retry,
+				       CLOCK_MONOTONIC, RETRY_USEC, 0, on_retry, seat) >= 0)
+		listen_on(seat, false);
+}
+
+static void admit(struct seat *seat, int fd, const struct ucred *who)
+{
+	seat->client = client_new(seat, sd_event_source_get_event(seat->listener), fd);
+	if (!seat->client) {
+		if (may_say(seat))
+			say(SEAT_FMT ": process %d cannot be served: %s", SEAT_ARGS(seat),
+			    who->pid, strerror(errno));
+		close(fd);
+		return;
+	}
+	segment_set_presence(seat, true);
+	if (may_say(seat))
+		say(SEAT_FMT ": connected: process %d, user %u, presence %" PRIu64,
+		    SEAT_ARGS(seat), who->pid, who->uid, seat->presence);
+	client_start(seat->client);
+}
+
+static int on_connect(sd_event_source *source, int listen_fd, uint32_t events, void *arg)
+{
+	struct ucred who = { .pid = 0 };
+	socklen_t len = sizeof(who);
+	struct seat *seat = arg;
+	int fd;
+
+	(void)source;
+	(void)events;
+	/* The one before may be gone without our having heard of it yet. */
+	if (seat->client && client_check(seat->client))
+		return 0;
+	fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd < 0) {
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			wait_a_while(seat, "a connection cannot be accepted", errno);
+		return 0;
+	}
+	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len);
+	if (!seat->client) {
+		admit(seat, fd, &who);
+		return 0;
+	}
+	if (may_say(seat))
+		say(SEAT_FMT ": refused: process %d, user %u, while another is connected",
+		    SEAT_ARGS(seat), who.pid, who.uid);
+	close(fd);
+	return 0;
+}
+
+/* ---- departure ---- */
+
+static void free_again(struct seat *seat)
+{
+	seat->wiping = sd_event_source_disable_unref(seat->wiping);
+	segment_set_presence(seat, false);
+	if (may_say(seat))
+		say(SEAT_FMT ": its memory is given back, presence %" PRIu64, SEAT_ARGS(seat),
+		    seat->presence);
+	if (!seat->retry)
+		listen_on(seat, true);
+}
+
+static int on_wipe(sd_event_source *source, void *arg)
+{
+	(void)source;
+	if (!segment_wipe_some(arg))
+		free_again(arg);
+	return 0;
+}
+
+void seat_client_gone(struct seat *seat, const char *why)
+{
+	sd_event *event = client_event(seat->client);
+	int err;
+
+	if (may_say(seat))
+		say(SEAT_FMT ": %s", SEAT_ARGS(seat), why);
+	listen_on(seat, false);
+	/* In small steps between other events; at once where that can't be. */
+	err = sd_event_add_defer(event, &seat->wiping, on_wipe, seat);
+	if (err >= 0)
+		err = sd_event_source_set_enabled(seat->wiping, SD_EVENT_ON);
+	client_free(seat->client);
+	seat->client = NULL;
+	if (err < 0) {
+		while (segment_wipe_some(seat))
+			;
+		free_again(seat);
+	}
+}
+
+void seat_evict(struct seat *seat)
+{
+	bool was_here = seat->client || seat->wiping;
+
+	seat_close(seat);
+	seat_abandon(seat);
+	if (!was_here)
+		return;
+	segment_set_presence(seat, false);
+	say(SEAT_FMT ": let go, presence %" PRIu64
+	    "; its QEMU keeps the memory until the device is unplugged", SEAT_ARGS(seat),
+	    seat->presence);
+}
+
+void seat_abandon(struct seat *seat)
+{
+	seat->wiping = sd_event_source_disable_unref(seat->wiping);
+	if (seat->client)
+		client_free(seat->client);
+	seat->client = NULL;
+}

@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The memory of a segment: see segment.h, and vmshm/layout.h for what is laid
+ * out here.
+ */
+#include "segment.h"
+#include "guard.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/memfd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+#include <vmshm/ring.h>
+
+/* Given back at a time, so that freeing a large half holds up nobody. */
+#define WIPE_STEP	(256ULL << 20)
+
+#define HUGE_FREE	"/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages"
+
+static u64 huge_pages_free(void)
+{
+	FILE *file = fopen(HUGE_FREE, "re");
+	u64 pages = 0;
+
+	if (file) {
+		if (fscanf(file, "%" SCNu64, &pages) != 1)
+			pages = 0;
+		fclose(file);
+	}
+	return pages;
+}
+
+/* Map @len bytes of the memfd; for huge pages this reserves them too. */
+static u8 *map_shared(int memfd, u64 len)
+{
+	void *map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
+
+	return map == MAP_FAILED ? NULL : map;
+}
+
+/*
+ * The memfd, sealed against a change of its size, and its start mapped. What
+ * the daemon itself writes is allocated now, where running out of memory is
+ * an error and not a signal.
+ */
+static int make_memory(struct segment *s)
+{
+	const struct geometry *g = &s->geometry;
+	unsigned int flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+	char name[VMSHM_NAME_LEN + 8];
+
+	snprintf(name, sizeof(name), "vmshm:%s", s->name);
+	if (s->huge)
+		flags |= MFD_HUGETLB | MFD_HUGE_2MB;
+	s->memfd = memfd_create(name, flags);
+	if (s->memfd < 0 || ftruncate(s->memfd, (off_t)g->size)) {
+		say("segment %s: cannot make its memory: %s", s->name, strerror(errno));
+		return -1;
+	}
+	s->map_len = s->huge ? g->size : g->side_off;
+	s->map = map_shared(s->memfd, s->map_len);
+	if (!s->map && s->huge) {
+		say("segment %s: needs %llu huge pages of 2 MiB and %" PRIu64
+		    " are free; raise vm.nr_hugepages or set huge_pages = false",
+		    s->name, g->size / HUGE_PAGE, huge_pages_free());
+		return -1;
+	}
+	if (!s->map || fallocate(s->memfd, 0, 0, (off_t)(s->huge ? g->half_off : g->side_off))) {
+		say("segment %s: cannot allocate its tables: %s", s->name, strerror(errno));
+		return -1;
+	}
+	if (fcntl(s->memfd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
+		say("segment %s: cannot seal its memory: %s", s->name, strerror(errno));
+		return -1;
+	}
+	return 0;
+}
+
+static struct vmshm_member *shared_member(const struct segment *s, u32 index)
+{
+	return (struct vmshm_member *)(s->map + s->geometry.member_off) + index;
+}
+
+/* Nobody else has the memory yet. */
+static void write_tables(struct segment *s)
+{
+	const struct geometry *g = &s->geometry;
+	struct vmshm_channel *channel = (struct vmshm_channel *)(s->map + g->channel_off);
+	struct vmshm_header *h = (struct vmshm_header *)s->map;
+
+	h->abi_version = VMSHM_ABI_VERSION;
+	h->flags = s->shared ? VMSHM_SEG_GROUP : 0;
+	h->segment_size = g->size;
+	memcpy(h->uuid, s->uuid, sizeof(h->uuid));
+	h->nr_members = g->nr_members;
+	h->nr_channels = g->nr_channels;
+	h->member_off = g->member_off;
+	h->channel_off = g->channel_off;
+	memcpy(h->name, s->name, sizeof(h->name));
+	for (u32 i = 0; i < s->nr_seats; i++) {
+		struct vmshm_member *m = shared_member(s, i);
+
+		m->cid = s->seats[i].cid;
+		m->ivshmem_id = s->seats[i].ivshmem_id;
+		m->vectors = s->vectors;
+		m->presence = s->seats[i].presence;
+		memcpy(m->name, s->seats[i].name, sizeof(m->name));
+	}
+	for (u32 i = 0; i < g->nr_channels; i++, channel++) {
+		geometry_couple(g, i, channel->member);
+		for (u32 k = 0; k < 2; k++) {
+			channel->side_off[k] = geometry_side(g, i, k);
+			channel->half_off[k] = geometry_half(g, i, k);
+		}
+		channel->half_size = g->half_size;
+	}
+	vmshm_word_publish(&h->magic, VMSHM_MAGIC);
+}
+
+static int make_seats(struct segment *s, const struct config *config,
+		      const struct config_segment *wanted)
+{
+	s->nr_seats = wanted->nr_members;
+	s->seats = calloc(s->nr_seats, sizeof(*s->seats));
+	if (!s->seats) {
+		say("segment %s: out of memory", s->name);
+		return -1;
+	}
+	for (u32 i = 0; i < s->nr_seats; i++) {
+		const struct config_member *member = &config->members[wanted->members[i]];
+		struct seat *seat = &s->seats[i];
+		char label[2 * VMSHM_NAME_LEN + 24];
+
+		seat->segment = s;
+		seat->index = i;
+		seat->listen_fd = -1;
+		memcpy(seat->name, member->name, sizeof(seat->name));
+		seat->cid = member->cid;
+		seat->ivshmem_id = member->cid;
+		snprintf(label, sizeof(label), "segment %s: member %s", s->name, seat->name);
+		seat->bell = bell_new(s->vectors, label);
+		if (!seat->bell) {
+			say("%s: cannot make %u eventfds: %s", label, s->vectors, strerror(errno));
+			return -1;
+		}
+	}
+	/* In a couple the ID that a VM sees, which no peer can forge, names its peer. */
+	if (!s->shared) {
+		s->seats[0].ivshmem_id = s->seats[1].cid;
+		s->seats[1].ivshmem_id = s->seats[0].cid;
+	}
+	return 0;
+}
+
+struct segment *segment_new(const struct config *config, const struct config_segment *wanted)
+{
+	struct segment *s = calloc(1, sizeof(*s));
+
+	if (!s) {
+		say("segment %s: out of memory", wanted->name);
+		return NULL;
+	}
+	s->memfd = -1;
+	memcpy(s->name, wanted->name, sizeof(s->name));
+	s->vectors = wanted->vectors;
+	s->shared = wanted->shared;
+	s->huge = wanted->huge;
+	/* The configuration was checked: it fits. */
+	if (geometry_make(&s->geometry, wanted->size, wanted->nr_members, wanted->huge))
+		abort();
+	if (getrandom(s->uuid, sizeof(s->uuid), 0) != (ssize_t)sizeof(s->uuid)) {
+		say("segment %s: no random numbers: %s", s->name, strerror(errno));
+		segment_free(s);
+		return NULL;
+	}
+	if (make_seats(s, config, wanted) || make_memory(s)) {
+		segment_free(s);
+		return NULL;
+	}
+	write_tables(s);
+	return s;
+}
+
+void segment_free(struct segment *s)
+{
+	if (!s)
+		return;
+	for (u32 i = 0; s->seats && i < s->nr_seats; i++)
+		bell_put(s->seats[i].bell);
+	if (s->map)
+		munmap(s->map, s->map_len);
+	if (s->memfd >= 0)
+		close(s->memfd);
+	free(s->seats);
+	free(s);
+}
+
+/* ---- presence ---- */
+
+static void store_presence(void *arg)
+{
+	struct seat *seat = arg;
+
+	vmshm_word_publish(&shared_member(seat->segment, seat->index)->presence, seat->presence);
+}
+
+void segment_set_presence(struct seat *seat, bool here)
+{
+	struct segment *s = seat->segment;
+
+	if ((seat->presence & 1) != here)
+		seat->presence++;
+	/* A member may have punched the table's page out, and no memory be left. */
+	if (guarded(store_presence, seat))
+		say("segment %s: member %s: its presence could not be published: no memory",
+		    s->name, seat->name);
+	for (u32 i = 0; i < s->nr_seats; i++)
+		if (i != seat->index)
+			bell_ring(s->seats[i].bell);
+}
+
+/* ---- giving back ---- */
+
+struct zero {
+	u8 *at;
+	u64 len;
+};
+
+static void zero(void *arg)
+{
+	struct zero *z = arg;
+
+	memset(z->at, 0, z->len);
+}
+
+/*
+ * Side areas in a segment of huge pages share theirs with others', so they are
+ * overwritten: those pages were allocated at the start and stay.
+ */
+static bool give_back(struct segment *s, u64 off, u64 len)
+{
+	if (off % s->geometry.page || len % s->geometry.page) {
+		struct zero z = { s->map + off, len };
+
+		if (!guarded(zero, &z))
+			return true;
+		errno = EFAULT;
+		return false;
+	}
+	return !fallocate(s->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off,
+			  (off_t)len);
+}
+
+/*
+ * Punched huge pages lose their reservation; without one, whoever touches them
+ * next is killed when the host has none left. Mapping reserves again.
+ */
+static void reserve_again(struct segment *s)
+{
+	u8 *map = map_shared(s->memfd, s->geometry.size);
+
+	if (map)
+		munmap(map, s->geometry.size);
+	else
+		say("segment %s: huge pages that were given back are taken: %" PRIu64
+		    " are free; raise vm.nr_hugepages", s->name, huge_pages_free());
+}
+
+bool segment_wipe_some(struct seat *seat)
+{
+	struct segment *s = seat->segment;
+	const struct geometry *g = &s->geometry;
+	struct wipe *w = &seat->wipe;
+	u32 other = w->piece / 2, channel, k;
+	u64 off, len;
+
+	if (other >= seat->index)
+		other++;	/* the peers in turn, without oneself */
+	if (other >= s->nr_seats) {
+		if (s->huge)
+			reserve_again(s);
+		*w = (struct wipe){ .piece = 0 };
+		return false;
+	}
+	channel = geometry_channel(g, seat->index, other, &k);
+	if (w->piece % 2) {
+		off = geometry_half(g, channel, k);
+		len = g->half_size;
+	} else {
+		off = geometry_side(g, channel, k);
+		len = VMSHM_SIDE_SIZE;
+	}
+	off += w->done;
+	len -= w->done;
+	if (len > WIPE_STEP)
+		len = WIPE_STEP;
+	if (!give_back(s, off, len))
+		say("segment %s: member %s: %" PRIu64 " bytes at %" PRIu64
+		    " could not be given back: %s", s->name, seat->name, len, off, strerror(errno));
+	w->done += len;
+	if (w->done == (w->piece % 2 ? g->half_size : VMSHM_SIDE_SIZE)) {
+		w->piece++;
+		w->done = 0;
+	}
+	return true;
+}

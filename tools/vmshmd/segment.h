@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A segment: its memory, what the daemon writes there, and the seats of its
+ * members. Sockets are seat.c's, the ivshmem protocol is client.c's.
+ *
+ * Guests can write all of the memory, so nothing is ever read back from it:
+ * what the daemon knows is in these structures.
+ */
+#ifndef VMSHMD_SEGMENT_H
+#define VMSHMD_SEGMENT_H
+
+#include "config.h"
+#include "doorbell.h"
+#include "geometry.h"
+#include "log.h"
+
+struct client;
+struct segment;
+typedef struct sd_event_source sd_event_source;
+
+/* How far the memory of a member that is gone has been given back. */
+struct wipe {
+	u32 piece;		/* two for each channel of the member: side, half */
+	u64 done;		/* bytes of that piece */
+};
+
+/* A member's place in a segment. */
+struct seat {
+	struct segment *segment;
+	u32 index;		/* in the segment's table of members */
+	char name[VMSHM_NAME_LEN];
+	u32 cid;
+	u32 ivshmem_id;
+	u64 presence;		/* odd: connected */
+	struct bell *bell;
+
+	/* The rest is seat.c's. */
+	struct access access;
+	char *path;
+	int listen_fd;
+	sd_event_source *listener;
+	sd_event_source *retry;		/* listens again after a shortage */
+	sd_event_source *wiping;
+	struct wipe wipe;
+	struct client *client;
+	struct say_limit say_limit;
+};
+
+struct segment {
+	struct segment *next;		/* server.c's list */
+	char name[VMSHM_NAME_LEN];
+	struct geometry geometry;
+	u8 uuid[16];
+	u32 vectors;
+	bool shared;
+	bool huge;
+	int memfd;
+	u8 *map;		/* header and tables; with huge pages all of it */
+	u64 map_len;
+	u32 nr_seats;
+	struct seat *seats;
+};
+
+/* Make and lay out a segment: NULL when the host can't, said in the log. */
+struct segment *segment_new(const struct config *config, const struct config_segment *wanted);
+
+/* The seats' sockets and clients are gone already. */
+void segment_free(struct segment *segment);
+
+/* A member came or went: publish its presence and ring all others. */
+void segment_set_presence(struct seat *seat, bool here);
+
+/*
+ * Give back a part of what a member that is gone has written and what was
+ * written for it: its sides and halves in all its channels. Returns false
+ * when nothing is left to do.
+ */
+bool segment_wipe_some(struct seat *seat);
+
+#endif

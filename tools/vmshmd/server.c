@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Segments as a whole: see server.h.
+ */
+#include "server.h"
+#include "seat.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* No segment's name begins with a dot. */
+#define LOCK_NAME	".lock"
+
+struct server {
+	sd_event *event;
+	char *runtime_dir;
+	int dir_fd;
+	int lock_fd;
+	struct segment *segments;
+};
+
+/* ---- directories ---- */
+
+/*
+ * Make a directory that everybody can pass, whatever the umask: who may
+ * connect is the sockets' matter. One that is there already stays as it is.
+ */
+static int make_dir(int parent, const char *path)
+{
+	if (mkdirat(parent, path, 0700))
+		return errno == EEXIST ? 0 : -1;
+	return fchmodat(parent, path, 0755, 0);
+}
+
+/* Lock the directory for this process: 0, or -1, said in the log. */
+static int lock_dir(struct server *server)
+{
+	struct stat held, there;
+	char pid[16] = "";
+	ssize_t n;
+
+	for (;;) {
+		server->lock_fd = openat(server->dir_fd, LOCK_NAME,
+					 O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		if (server->lock_fd < 0) {
+			say("%s/" LOCK_NAME " cannot be opened: %s", server->runtime_dir,
+			    strerror(errno));
+			return -1;
+		}
+		if (flock(server->lock_fd, LOCK_EX | LOCK_NB)) {
+			n = read(server->lock_fd, pid, sizeof(pid) - 1);
+			pid[n > 0 ? strcspn(pid, "\n") : 0] = '\0';
+			say("another vmshmd (process %s) serves %s; end it or give another --runtime-dir",
+			    pid, server->runtime_dir);
+			close(server->lock_fd);
+			server->lock_fd = -1;
+			return -1;
+		}
+		/* The one before removes its file when it ends: is this still it? */
+		if (!fstat(server->lock_fd, &held) &&
+		    !fstatat(server->dir_fd, LOCK_NAME, &there, AT_SYMLINK_NOFOLLOW) &&
+		    held.st_dev == there.st_dev && held.st_ino == there.st_ino)
+			break;
+		close(server->lock_fd);
+	}
+	if (ftruncate(server->lock_fd, 0) || dprintf(server->lock_fd, "%d\n", (int)getpid()) < 0) {
+		say("%s/" LOCK_NAME " cannot be written: %s", server->runtime_dir, strerror(errno));
+		return -1;
+	}
+	return 0;
+}
+
+static int open_dir(struct server *server)
+{
+	struct stat st;
+
+	if (make_dir(AT_FDCWD, server->runtime_dir)) {
+		say("the directory %s cannot be made: %s", server->runtime_dir, strerror(errno));
+		return -1;
+	}
+	server->dir_fd = open(server->runtime_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (server->dir_fd < 0 || fstat(server->dir_fd, &st)) {
+		say("the directory %s cannot be opened: %s", server->runtime_dir, strerror(errno));
+		return -1;
+	}
+	if (st.st_mode & S_IWOTH)
+		say("the directory %s can be written by everybody, who could put their own sockets there",
+		    server->runtime_dir);
+	return lock_dir(server);
+}
+
+/* ---- one segment ---- */
+
+static void announce(const struct segment *s)
+{
+	char members[VMSHM_MEMBERS_MAX * (VMSHM_NAME_LEN + 16)];
+	size_t len = 0;
+
+	for (u32 i = 0; i < s->nr_seats; i++)
+		len += (size_t)snprintf(members + len, sizeof(members) - len, "%s%s (CID %u)",
+					i ? ", " : "", s->seats[i].name, s->seats[i].cid);
+	say("segment %s: %s%s, %u vector%s, %s: %s", s->name, size_text(s->geometry.size).text,
+	    s->huge ? " in huge pages" : "", s->vectors, s->vectors == 1 ? "" : "s",
+	    s->shared ? "a shared group" : "a couple", members);
+	if (s->shared)
+		say("segment %s: shared = true gives up isolation inside the group: each of its %u members can read and overwrite what the others exchange here, and pose as any of them",
+		    s->name, s->nr_seats);
+}
+
+static const struct config_member *member_called(const struct config *config,
+						 const struct config_segment *wanted,
+						 const char *name)
+{
+	for (u32 i = 0; i < wanted->nr_members; i++)
+		if (!strcmp(config->members[wanted->members[i]].name, name))
+			return &config->members[wanted->members[i]];
+	return NULL;
+}
+
+/* Whether the memory that there is can serve as what is wanted. */
+static bool is_same(const struct segment *s, const struct config *config,
+		    const struct config_segment *wanted)
+{
+	if (s->geometry.size != wanted->size || s->vectors != wanted->vectors ||
+	    s->shared != wanted->shared || s->huge != wanted->huge ||
+	    s->nr_seats != wanted->nr_members)
+		return false;
+	for (u32 i = 0; i < s->nr_seats; i++) {
+		const struct config_member *m = member_called(config, wanted, s->seats[i].name);
+
+		if (!m || m->cid != s->seats[i].cid)
+			return false;
+	}
+	return true;
+}
+
+static void close_segment(struct server *server, struct segment *s)
+{
+	for (u32 i = 0; i < s->nr_seats; i++)
+		seat_close(&s->seats[i]);
+	unlinkat(server->dir_fd, s->name, AT_REMOVEDIR);
+}
+
+static int open_segment(struct server *server, struct segment *s, const struct config *config,
+			const struct config_segment *wanted)
+{
+	if (make_dir(server->dir_fd, s->name)) {
+		say("the directory %s/%s cannot be made: %s", server->runtime_dir, s->name,
+		    strerror(errno));
+		return -1;
+	}
+	for (u32 i = 0; i < s->nr_seats; i++) {
+		struct seat *seat = &s->seats[i];
+		const struct config_member *m = member_called(config, wanted, seat->name);
+
+		if (seat_open(seat, server->event, server->runtime_dir,
+			      config_access(m, wanted))) {
+			close_segment(server, s);
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static void remove_segment(struct server *server, struct segment *s)
+{
+	for (u32 i = 0; i < s->nr_seats; i++)
+		seat_evict(&s->seats[i]);
+	close_segment(server, s);
+	say("segment %s: removed", s->name);
+	segment_free(s);
+}
+
+/* A socket's owners and mode may change while clients are connected. */
+static void update_access(struct segment *s, const struct config *config,
+			  const struct config_segment *wanted)
+{
+	for (u32 i = 0; i < s->nr_seats; i++) {
+		struct seat *seat = &s->seats[i];
+		struct access access = config_access(member_called(config, wanted, seat->name),
+						     wanted);
+
+		if (access.uid == seat->access.uid && access.gid == seat->access.gid &&
+		    access.mode == seat->access.mode)
+			continue;
+		if (!seat_set_access(seat, access))
+			say("segment %s: member %s: who may connect has changed", s->name,
+			    seat->name);
+	}
+}
+
+/* ---- all of them ---- */
+
+static const struct config_segment *segment_wanted(const struct config *config, const char *name)
+{
+	for (u32 i = 0; i < config->nr_segments; i++)
+		if (!strcmp(config->segments[i].name, name))
+			return &config->segments[i];
+	return NULL;
+}
+
+static struct segment *segment_called(struct segment *list, const char *name)
+{
+	while (list && strcmp(list->name, name))
+		list = list->next;
+	return list;
+}
+
+/* A segment whose memory has to be another can't be changed under its users. */
+static int check_unused(const struct segment *s)
+{
+	for (u32 i = 0; i < s->nr_seats; i++) {
+		if (s->seats[i].client || s->seats[i].wiping) {
+			say("segment %s: cannot change while member %s is connected; give the changed segment another name",
+			    s->name, s->seats[i].name);
+			return -1;
+		}
+	}
+	return 0;
+}
+
+/*
+ * Three steps, so that what can fail does so before anything has changed:
+ * look, make what is new, take away what is old. A segment that changes and
+ * has no users goes first, for its successor has the same sockets.
+ */
+static int take_over(struct server *server, const struct config *config)
+{
+	struct segment *fresh = NULL, *old = NULL, **link, *s;
+	int failed = 0;
+
+	for (s = server->segments; s; s = s->next) {
+		const struct config_segment *wanted = segment_wanted(config, s->name);
+
+		if (wanted && !is_same(s, config, wanted) && check_unused(s))
+			return -1;
+	}
+	for (u32 i = 0; i < config->nr_segments && !failed; i++) {
+		const struct config_segment *wanted = &config->segments[i];
+
+		s = segment_called(server->segments, wanted->name);
+		if (s && is_same(s, config, wanted))
+			continue;
+		s = segment_new(config, wanted);
+		if (s) {
+			s->next = fresh;
+			fresh = s;
+		}
+		failed = !s;
+	}
+	for (s = fresh; s && !failed; s = s->next)
+		if (!segment_called(server->segments, s->name))
+			failed = open_segment(server, s, config, segment_wanted(config, s->name));
+	if (failed) {
+		while ((s = fresh)) {
+			fresh = s->next;
+			if (!segment_called(server->segments, s->name))
+				close_segment(server, s);
+			segment_free(s);
+		}
+		return -1;
+	}
+
+	for (link = &server->segments; (s = *link);) {
+		const struct config_segment *wanted = segment_wanted(config, s->name);
+
+		if (wanted && is_same(s, config, wanted)) {
+			update_access(s, config, wanted);
+			link = &s->next;
+		} else {
+			*link = s->next;
+			s->next = old;
+			old = s;
+		}
+	}
+	while ((s = old)) {
+		struct segment *successor = segment_called(fresh, s->name);
+
+		old = s->next;
+		remove_segment(server, s);
+		if (successor)
+			open_segment(server, successor, config,
+				     segment_wanted(config, successor->name));
+	}
+	while ((s = fresh)) {
+		fresh = s->next;
+		s->next = server->segments;
+		server->segments = s;
+		announce(s);
+	}
+	return 0;
+}
+
+int server_reload(struct server *server, const struct config *config)
+{
+	if (strcmp(server->runtime_dir, config->runtime_dir)) {
+		say("runtime_dir cannot change from %s to %s while the daemon runs; restart it",
+		    server->runtime_dir, config->runtime_dir);
+		return -1;
+	}
+	return take_over(server, config);
+}
+
+struct server *server_start(sd_event *event, const struct config *config)
+{
+	struct server *server = calloc(1, sizeof(*server));
+
+	if (!server || !(server->runtime_dir = strdup(config->runtime_dir))) {
+		say("out of memory");
+		free(server);
+		return NULL;
+	}
+	server->event = event;
+	server->dir_fd = -1;
+	server->lock_fd = -1;
+	if (open_dir(server) || take_over(server, config)) {
+		server_stop(server);
+		return NULL;
+	}
+	return server;
+}
+
+void server_stop(struct server *server)
+{
+	struct segment *s;
+
+	while ((s = server->segments)) {
+		server->segments = s->next;
+		close_segment(server, s);
+		for (u32 i = 0; i < s->nr_seats; i++)
+			seat_abandon(&s->seats[i]);
+		segment_free(s);
+	}
+	if (server->lock_fd >= 0) {
+		unlinkat(server->dir_fd, LOCK_NAME, 0);
+		close(server->lock_fd);
+	}
+	if (server->dir_fd >= 0)
+		close(server->dir_fd);
+	free(server->runtime_dir);
+	free(server);
+}

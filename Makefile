@@ -1,5 +1,83 @@
 # SPDX-License-Identifier: GPL-2.0-only
+#
+# AF_VMSHM: `make help` lists the targets. The module is built by the kernel's
+# own build system from Kbuild beside this file, in build/module/RELEASE, with
+# the result in build/modules/RELEASE/af_vmshm.ko. User-space folders have
+# Makefiles of their own, with the targets all, clean and install.
+
 BUILD ?= $(CURDIR)/build
-.PHONY: lab-tools
-lab-tools:
-	@$(MAKE) -C tools/lab BUILD=$(BUILD)
+override BUILD := $(abspath $(BUILD))
+PREFIX ?= /usr/local
+DESTDIR ?=
+KDIR ?= /lib/modules/$(shell uname -r)/build
+
+LAB := tools/vmshm-lab
+FOLDERS := $(patsubst %/Makefile,%,$(wildcard $(addsuffix /Makefile,tools/vmshmd tools/lab bench \
+	tests/ring tests/socket tests/daemon)))
+SUBMAKE = $(MAKE) --no-print-directory BUILD=$(BUILD) PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)
+
+MAKEFLAGS += --no-print-directory
+
+.PHONY: all modules tools $(FOLDERS) vmshmd lab-tools install modules_install test demo check clean help packages
+.DEFAULT_GOAL := all
+
+all: modules tools ## the module for the running kernel, and all programs
+
+##@ Building
+
+tools: $(FOLDERS) ## all user-space programs, into build/
+
+$(FOLDERS):
+	@$(SUBMAKE) -C $@ all
+
+vmshmd: $(filter tools/vmshmd,$(FOLDERS))
+lab-tools: $(filter tools/lab,$(FOLDERS))
+
+# The sources are links in the build folder: kbuild writes beside them.
+release = $(shell cat $(KDIR)/include/config/kernel.release 2>/dev/null)
+object = $(BUILD)/module/$(release)
+
+modules: ## af_vmshm.ko for KDIR= (the running kernel's headers)
+	@test -n "$(release)" || { echo "$(KDIR) is no folder to build modules against:" \
+		"install linux-headers-$$(uname -r), or say KDIR=" >&2; exit 1; }
+	@test -e Kbuild || { echo "Kbuild is missing: this tree is not complete" >&2; exit 1; }
+	@mkdir -p $(object) $(BUILD)/modules/$(release)
+	@find $(object) -xtype l -delete
+	@cp -asf $(CURDIR)/Kbuild $(CURDIR)/af_vmshm $(CURDIR)/include $(object)/
+	@$(MAKE) -C $(KDIR) M=$(object) CONFIG_DEBUG_INFO_BTF_MODULES= $(KBUILD_ARGS) modules
+	@cmp -s $(object)/af_vmshm.ko $(BUILD)/modules/$(release)/af_vmshm.ko || \
+		cp $(object)/af_vmshm.ko $(BUILD)/modules/$(release)/
+
+##@ Installing
+
+install: tools ## programs, headers and manual pages, below PREFIX= (/usr/local) and DESTDIR=
+	@for folder in $(FOLDERS); do $(SUBMAKE) -C $$folder install || exit 1; done
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/include/linux include/uapi/linux/vmshm.h
+
+modules_install: modules ## the module for KDIR=; then `modprobe af_vmshm` works
+	install -D -m 644 $(BUILD)/modules/$(release)/af_vmshm.ko \
+		$(DESTDIR)/lib/modules/$(release)/extra/af_vmshm.ko
+	depmod $(if $(DESTDIR),-b $(DESTDIR)) $(release)
+
+##@ Trying and testing
+
+packages: ## the Debian packages that all this needs
+	@tools/install-packages
+
+demo: packages ## two VMs, a file over AF_VMSHM and over virtio-net, and a table of both
+	@BUILD=$(BUILD) tools/demo
+
+test: packages ## all tests; T=name for those whose name matches, KERNEL=6.1, 6.12 or debug for one kernel
+	@BUILD=$(BUILD) tests/run
+
+check: ## checkpatch, sparse, shellcheck and compiler warnings
+	@BUILD=$(BUILD) tools/lab/check
+
+##@ Cleaning
+
+clean: ## all that was built, but for the downloaded kernels
+	@test ! -d $(BUILD) || find $(BUILD) -mindepth 1 -maxdepth 1 ! -name kernels ! -name lab -exec rm -rf {} +
+
+help: ## this list
+	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z_-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))

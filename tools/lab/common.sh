@@ -63,7 +63,7 @@ lab_needed() { lab_exists || die "lab $LAB is not up; start it: vmshm-lab up"; }
 pid_of() {
 	local pid
 	pid=$(cat "$1" 2>/dev/null) && [[ -n $pid ]] || return 1
-	tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF "$LABDIR/" || return 1
+	tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -qF "$LABDIR/" || return 1
 	echo "$pid"
 }
 vm_pid() { pid_of "$LABDIR/$1/pid"; }

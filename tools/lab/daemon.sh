@@ -76,15 +76,17 @@ daemon_args() {
 
 # A running VM gets the devices of couples that are new.
 daemon_plug() {
-	local vm=$1 segment
+	local vm=$1 segment chardev device
 	for segment in $(segments_of "$vm"); do
 		grep -qsx "$segment" "$LABDIR/$vm/segments" && continue
-		lab_qmp "$vm" '{"execute": "chardev-add", "arguments": {"id": "chr-'"$segment"'", "backend":
-			{"type": "socket", "data": {"server": false, "addr": {"type": "unix", "data":
-			{"path": "'"$RUN/vmshm/$segment/$vm.sock"'"}}}}}}' >/dev/null &&
-			lab_qmp "$vm" '{"execute": "device_add", "arguments": {"driver": "ivshmem-doorbell",
-			"id": "shm-'"$segment"'", "chardev": "chr-'"$segment"'", "vectors": '"$VECTORS"'}}' >/dev/null ||
+		chardev='{"id": "chr-'$segment'", "backend": {"type": "socket", "data": {"server": false,
+			"addr": {"type": "unix", "data": {"path": "'$RUN/vmshm/$segment/$vm.sock'"}}}}}'
+		device='{"driver": "ivshmem-doorbell", "id": "shm-'$segment'", "chardev": "chr-'$segment'",
+			"vectors": '$VECTORS'}'
+		if ! lab_qmp "$vm" '{"execute": "chardev-add", "arguments": '"$chardev"'}' >/dev/null ||
+			! lab_qmp "$vm" '{"execute": "device_add", "arguments": '"$device"'}' >/dev/null; then
 			die "cannot plug segment $segment into VM $vm"
+		fi
 		echo "$segment" >>"$LABDIR/$vm/segments"
 	done
 }

@@ -58,7 +58,7 @@ net_args() {
 		elif [[ $(lab_vms | wc -w) == 2 ]]; then
 			ARGS+=(-netdev "stream,id=net0,server=on,addr.type=unix,addr.path=$RUN/a/net-b.sock")
 		else
-			ARGS+=(-netdev hubport,id=net0,hubid=0)
+			ARGS+=(-netdev "hubport,id=net0,hubid=0")
 			for other in $(lab_vms); do
 				[[ $other != a ]] || continue
 				ARGS+=(-netdev "stream,id=to-$other,server=on,addr.type=unix,addr.path=$RUN/a/net-$other.sock"

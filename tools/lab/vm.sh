@@ -22,7 +22,7 @@ accel_choose() {
 }
 
 vm_args() {
-	local vm=$1 i release
+	local vm=$1 i release clock=
 	release=$(kernel_release "$KERNEL")
 	# TCG copies 7 times slower with erms or fsrm; with maxcpus=1 it would
 	# drop the barriers that another VM relies on.
@@ -30,11 +30,12 @@ vm_args() {
 		ARGS=(-accel kvm -cpu host)
 	else
 		ARGS=(-accel "tcg,thread=multi" -cpu "max,-erms,-fsrm")
+		clock=tsc=reliable	# else the kernel falls back to a slow clock
 	fi
 	ARGS+=(-name "vmshm-$LAB-$vm" -machine pc -nodefaults -no-user-config -display none
 		-smp "$CPUS,maxcpus=$((CPUS > 1 ? CPUS : 2))" -m "$MEM"
 		-kernel "$KERNELS/$KERNEL/vmlinuz" -initrd "$LABDIR/initramfs"
-		-append "console=ttyS0 loglevel=5 panic_on_warn=1 oops=panic panic=-1 \
+		-append "console=ttyS0 loglevel=5 panic_on_warn=1 oops=panic panic=-1 $clock \
 lab_name=$vm lab_addr=$(vm_addr "$vm") lab_ports=$PORTS lab_top=$TOP lab_build=$BUILD \
 lab_release=$release lab_modules=$KERNELS/$KERNEL/root/lib/modules/$release $CMDLINE"
 		-chardev "socket,id=con,path=$RUN/$vm/console.sock,server=on,wait=off,logfile=$LABDIR/$vm/console.log,logappend=on"
@@ -95,7 +96,8 @@ vm_load_module() {
 	}
 }
 
-gone() { ! kill -0 "$1" 2>/dev/null; }
+# A process that its parent has not yet asked after (state Z) is gone too.
+gone() { ! grep -qs '^State:[[:space:]][^ZX]' "/proc/$1/status"; }
 
 # Ends the process that FILE names: politely, then surely.
 end_process() {

@@ -184,18 +184,18 @@ static void check_paths(struct check *c, const config_setting_t *at, const struc
 {
 	const size_t limit = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1;
 	const struct config *config = c->config;
+	const char *longest = "";
+	size_t len;
 
-	for (u32 i = 0; i < s->nr_members; i++) {
-		const char *member = config->members[s->members[i]].name;
-		size_t len = strlen(config->runtime_dir) + 1 + strlen(s->name) + 1 +
-			     strlen(member) + strlen(CONFIG_SOCKET_SUFFIX);
-
-		if (len > limit)
-			mistake(&c->r, at,
-				"the socket's path %s/%s/%s" CONFIG_SOCKET_SUFFIX
-				" has %zu characters, expected at most %zu: shorten a name or runtime_dir",
-				config->runtime_dir, s->name, member, len, limit);
-	}
+	for (u32 i = 0; i < s->nr_members; i++)
+		if (strlen(config->members[s->members[i]].name) > strlen(longest))
+			longest = config->members[s->members[i]].name;
+	len = strlen(config->runtime_dir) + 1 + strlen(s->name) + 1 + strlen(longest) +
+	      strlen(CONFIG_SOCKET_SUFFIX);
+	if (len > limit)
+		mistake(&c->r, at, "the socket's path %s/%s/%s" CONFIG_SOCKET_SUFFIX
+			" has %zu characters, expected at most %zu: shorten a name or runtime_dir",
+			config->runtime_dir, s->name, longest, len, limit);
 }
 
 static void read_segment(struct check *c, const config_setting_t *group)

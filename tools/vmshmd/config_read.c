@@ -21,16 +21,32 @@
 /* Nobody writes a configuration by hand that is longer. */
 #define FILE_LIMIT	(16 << 20)
 
+/*
+ * Where the file is that libconfig calls @file: an included one is looked for
+ * beside the one that includes it; NULL is that one.
+ */
+static const char *real_path(const struct reader *r, const char *file, char path[PATH_MAX])
+{
+	const char *slash = strrchr(r->path, '/');
+
+	if (!file)
+		return r->path;
+	if (file[0] == '/' || !slash)
+		return file;
+	snprintf(path, PATH_MAX, "%.*s/%s", (int)(slash - r->path), r->path, file);
+	return path;
+}
+
 static void tell(struct reader *r, const char *file, unsigned int line, const char *fmt,
 		 va_list args)
 {
-	char text[512];
+	char text[512], path[PATH_MAX];
 
 	vsnprintf(text, sizeof(text), fmt, args);
 	if (line)
-		say_plain("%s:%u: %s", file ? file : r->path, line, text);
+		say_plain("%s:%u: %s", real_path(r, file, path), line, text);
 	else
-		say_plain("%s: %s", file ? file : r->path, text);
+		say_plain("%s: %s", real_path(r, file, path), text);
 	r->mistakes++;
 }
 
@@ -149,9 +165,10 @@ static char *read_text(const char *path)
 static void check_included(struct reader *r, const config_setting_t *setting, const char **last)
 {
 	const char *file = config_setting_source_file(setting);
+	char path[PATH_MAX];
 
 	if (file && file != *last) {
-		char *text = read_text(file);
+		char *text = read_text(real_path(r, file, path));
 
 		*last = file;
 		if (text)

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A vmshmd under test: see harness.h.
+ */
+#include "harness.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* What ends in the log when one of the compiler's checks found something. */
+static const char *const reports[] = {
+	"AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:",
+};
+
+void daemon_prepare(struct vmshmd *d)
+{
+	memset(d, 0, sizeof(*d));
+	snprintf(d->dir, sizeof(d->dir), "/tmp/vmshmd-test.XXXXXX");
+	need(mkdtemp(d->dir), "no directory in /tmp: %s", strerror(errno));
+	need(!chmod(d->dir, 0755), "chmod %s: %s", d->dir, strerror(errno));
+	snprintf(d->run, sizeof(d->run), "%s/run", d->dir);
+	snprintf(d->conf, sizeof(d->conf), "%s/conf", d->dir);
+	snprintf(d->log, sizeof(d->log), "%s/log", d->dir);
+}
+
+void daemon_config(struct vmshmd *d, const char *body)
+{
+	FILE *file = fopen(d->conf, "we");
+
+	need(file && fprintf(file, "runtime_dir = \"%s\";\n%s", d->run, body) > 0 && !fclose(file),
+	     "cannot write %s", d->conf);
+}
+
+void daemon_run(struct vmshmd *d, const char *const *more_args)
+{
+	const char *program = getenv("VMSHMD");
+	const char *args[16] = { "vmshmd", "--config", d->conf };
+	int log;
+
+	need(program, "VMSHMD does not name the daemon");
+	for (unsigned int i = 3; more_args && *more_args && i < NR(args) - 1; i++)
+		args[i] = *more_args++;
+	d->pid = fork();
+	need(d->pid >= 0, "fork: %s", strerror(errno));
+	if (d->pid)
+		return;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	log = open(d->log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+	dup2(log, STDERR_FILENO);
+	dup2(log, STDOUT_FILENO);
+	close(log);
+	execv(program, (char *const *)args);
+	_exit(127);
+}
+
+void daemon_start(struct vmshmd *d, const char *body)
+{
+	daemon_prepare(d);
+	daemon_config(d, body);
+	daemon_run(d, NULL);
+	need(soon(daemon_said(d, "vmshmd: ready")), "the daemon is not ready; see %s", d->log);
+}
+
+int daemon_stop(struct vmshmd *d, int sig)
+{
+	int status = 0;
+
+	if (sig)
+		kill(d->pid, sig);
+	if (!soon(waitpid(d->pid, &status, WNOHANG) == d->pid)) {
+		diag("the daemon does not end");
+		kill(d->pid, SIGKILL);
+		waitpid(d->pid, &status, 0);
+	}
+	d->pid = 0;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+bool daemon_reload(struct vmshmd *d, const char *body)
+{
+	unsigned int good = daemon_said(d, "vmshmd: reloaded ");
+	unsigned int bad = daemon_said(d, "vmshmd: not reloaded");
+
+	daemon_config(d, body);
+	kill(d->pid, SIGHUP);
+	need(soon(daemon_said(d, "vmshmd: reloaded ") + daemon_said(d, "vmshmd: not reloaded") ==
+		  good + bad + 1), "no answer to SIGHUP; see %s", d->log);
+	return daemon_said(d, "vmshmd: reloaded ") > good;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+void daemon_end(struct vmshmd *d)
+{
+	bool clean = true;
+
+	if (d->pid) {
+		int status = daemon_stop(d, SIGTERM);
+
+		for (unsigned int i = 0; i < NR(reports); i++)
+			clean &= !daemon_said(d, reports[i]);
+		if (!ok(status == 0 && clean, "the daemon ends with 0, and no check found anything"))
+			diag("exit status %d; its log is %s", status, d->log);
+		clean &= status == 0;
+	}
+	if (clean)
+		nftw(d->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+unsigned int daemon_said(const struct vmshmd *d, const char *text)
+{
+	FILE *file = fopen(d->log, "re");
+	unsigned int count = 0;
+	char *line = NULL;
+	size_t size = 0;
+
+	while (file && getline(&line, &size, file) >= 0)
+		count += strstr(line, text) != NULL;
+	free(line);
+	if (file)
+		fclose(file);
+	return count;
+}
+
+unsigned int daemon_fds(const struct vmshmd *d)
+{
+	unsigned int count = 0;
+	char path[64];
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", d->pid);
+	dir = opendir(path);
+	while (dir && readdir(dir))
+		count++;
+	if (dir)
+		closedir(dir);
+	return count - 2;	/* . and .. */
+}
+
+unsigned int daemon_free_fd(const struct vmshmd *d)
+{
+	unsigned int fd = 0;
+	char path[64];
+	struct stat st;
+
+	do {
+		snprintf(path, sizeof(path), "/proc/%d/fd/%u", d->pid, fd);
+	} while (!lstat(path, &st) && ++fd);
+	return fd;
+}
+
+unsigned long daemon_rss_kib(const struct vmshmd *d)
+{
+	unsigned long kib = 0;
+	char path[64], line[128];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", d->pid);
+	file = fopen(path, "re");
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "RssAnon: %lu", &kib) == 1)
+			break;
+	if (file)
+		fclose(file);
+	return kib;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The line-by-line channel between the runners of the two sides, and the run of
+ * one case over it. Private to main.c, control.c and runner.c.
+ */
+#ifndef VMSHM_TEST_CONTROL_H
+#define VMSHM_TEST_CONTROL_H
+
+#include "vmshm_test.h"
+
+#define LINE_LEN	1024
+
+/* WHERE is HOST:PORT or unix:PATH. Each ends the program when it fails. */
+int control_listen(const char *where);
+int control_accept(int fd);
+int control_connect(const char *where);
+
+void control_send(int fd, const char *line);
+/* One line without its newline; false at the end or after that many ms. */
+bool control_receive(int fd, char line[LINE_LEN], int ms);
+
+struct outcome {
+	enum verdict verdict;
+	char why[LINE_LEN];
+};
+
+/*
+ * Runs this side of a case (control is -1 when there is no other side), then
+ * gives what both sides said: mine and theirs.
+ */
+void run_case(int control, unsigned int number, const struct test_case *c,
+	      struct outcome *mine, struct outcome *theirs);
+
+void __attribute__((noreturn, format(printf, 1, 2))) die(const char *format, ...);
+
+#endif /* VMSHM_TEST_CONTROL_H */

@@ -163,6 +163,7 @@ struct vmshm_counters {
 
 /* vmshm_ctl.flags */
 #define VMSHM_CTL_F_RESET	(1U << 0)	/* DONE: not an orderly end */
+#define VMSHM_CTL_F_OWN_CID	(1U << 1)	/* CONNECT, inside one VM: to its own CID */
 
 /*
  * The most CONNECTs that a side may have sent without an answer: the peer

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Differences between kernels, found by Kbuild in the kernel's own headers
+ * (distributions backport, so version numbers say little).  The rest of the
+ * module reads as if written for the newest kernel.
+ */
+#ifndef _AF_VMSHM_COMPAT_H
+#define _AF_VMSHM_COMPAT_H
+
+#include <linux/net.h>
+#include <linux/uio.h>
+
+/* bind() and connect() take a struct sockaddr_unsized since 6.19. */
+#ifdef VMSHM_HAVE_SOCKADDR_UNSIZED
+typedef struct sockaddr_unsized vmshm_sockaddr;
+#else
+typedef struct sockaddr vmshm_sockaddr;
+#endif
+
+/* accept() takes a struct proto_accept_arg since 6.10. */
+#ifdef VMSHM_HAVE_PROTO_ACCEPT_ARG
+#define VMSHM_ACCEPT_PROTO(name) \
+	int name(struct socket *sock, struct socket *newsock, struct proto_accept_arg *arg)
+#define VMSHM_ACCEPT_FLAGS	(arg->flags)
+#define VMSHM_ACCEPT_KERN	(arg->kern)
+#else
+#define VMSHM_ACCEPT_PROTO(name) \
+	int name(struct socket *sock, struct socket *newsock, int arg_flags, bool arg_kern)
+#define VMSHM_ACCEPT_FLAGS	arg_flags
+#define VMSHM_ACCEPT_KERN	arg_kern
+#endif
+
+/*
+ * Copying to a pipe iterator allocates pages and so may sleep; it went away in
+ * 6.5, with the last user of pipe iterators.
+ */
+#ifdef VMSHM_HAVE_ITER_PIPE
+#define vmshm_iter_sleeps(iter)	iov_iter_is_pipe(iter)
+#else
+#define vmshm_iter_sleeps(iter)	((void)(iter), false)
+#endif
+
+
+#endif /* _AF_VMSHM_COMPAT_H */

@@ -1,0 +1,560 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The life of an end of a connection: born numbered, opened when the peer's
+ * ring is known, over by DONE from both sides, by a refusal or by the death of
+ * its channel.  What an end says to the peer's kernel goes out in ctl.c; bytes
+ * move in stream.c; waiting is in ring_wait.c.
+ *
+ * When memory goes back: the pages of a receive ring live as long as the end.
+ * The channel's table holds the end until this kernel said DONE, the peer's
+ * said DONE (no copy of its is in flight) and no socket reads any more, or
+ * until the channel broke (nothing is allocated again before the peer has
+ * agreed to a new pair of epochs).  Never by a timer: a VM that was paused for
+ * ten seconds goes on writing where it stopped.
+ */
+#include "vmshm.h"
+#include "trace.h"
+
+/**
+ * vmshm_end_alloc - a new end, not yet known to the peer
+ * @ch: its channel
+ * @gfp: GFP_KERNEL or the like
+ *
+ * Returns an end with one reference, or NULL.
+ */
+struct vmshm_end *vmshm_end_alloc(struct vmshm_chan *ch, gfp_t gfp)
+{
+	struct vmshm_end *end = kzalloc(sizeof(*end), gfp | __GFP_ACCOUNT);
+
+	if (!end)
+		return NULL;
+	refcount_set(&end->ref, 1);
+	spin_lock_init(&end->lock);
+	spin_lock_init(&end->tx_lock);
+	spin_lock_init(&end->rx_lock);
+	INIT_LIST_HEAD(&end->node);
+	INIT_LIST_HEAD(&end->ctl_node);
+	INIT_LIST_HEAD(&end->ring_node);
+	end->state = VMSHM_END_WAITING;
+	end->sock_type = SOCK_STREAM;
+	end->local_cid = ch->local_cid;
+	kref_get(&ch->ref);
+	end->chan = ch;
+	return end;
+}
+
+static void stats_add(struct vmshm_stats *sum, const struct vmshm_stats *s)
+{
+	const u64 *from = (const u64 *)s;
+	u64 *to = (u64 *)sum;
+	size_t i;
+
+	for (i = 0; i < sizeof(*s) / sizeof(u64); i++)
+		to[i] += READ_ONCE(from[i]);
+}
+
+static void ring_free(struct vmshm_end *end)
+{
+	struct vmshm_chan *ch = end->chan;
+
+	if (!end->rx_hdr)
+		return;
+	ch->bus->ring_free(ch, end->rx_hdr, end->rx_off, end->rx_order);
+	end->rx_hdr = NULL;
+	/* The device's removal waits for this list to run empty. */
+	spin_lock(&ch->stats_lock);
+	list_del_init(&end->ring_node);
+	spin_unlock(&ch->stats_lock);
+	wake_up_var(&ch->rings);
+}
+
+/* Drop a reference; the last one gives the ring's memory back.  May sleep. */
+void vmshm_end_put(struct vmshm_end *end)
+{
+	struct vmshm_chan *ch = end->chan;
+
+	if (!refcount_dec_and_test(&end->ref))
+		return;
+	ring_free(end);
+	spin_lock(&ch->stats_lock);
+	stats_add(&ch->closed, &end->tx_stats);
+	stats_add(&ch->closed, &end->rx_stats);
+	spin_unlock(&ch->stats_lock);
+	kfree_rcu(end, rcu);
+	vmshm_chan_put(ch);
+}
+
+/* Sum of what a channel's ends counted, the ended ones included. */
+void vmshm_chan_stats(struct vmshm_chan *ch, struct vmshm_stats *sum)
+{
+	struct vmshm_end *end;
+	unsigned long id;
+
+	spin_lock(&ch->stats_lock);
+	*sum = ch->closed;
+	spin_unlock(&ch->stats_lock);
+	rcu_read_lock();
+	xa_for_each(&ch->ends, id, end) {
+		stats_add(sum, &end->tx_stats);
+		stats_add(sum, &end->rx_stats);
+	}
+	rcu_read_unlock();
+}
+
+/**
+ * vmshm_end_number - give an end a receive ring and a number
+ * @end: in state WAITING
+ *
+ * Under chan->mutex, with the channel up.  Takes a smaller ring where memory is
+ * short.  Returns 0 or -ENOBUFS.
+ */
+int vmshm_end_number(struct vmshm_end *end)
+{
+	struct vmshm_chan *ch = end->chan;
+	struct vmshm_ring_hdr *hdr = NULL;
+	u32 order = end->order_wanted;
+	u64 off = 0;
+
+	for (; order >= VMSHM_RING_ORDER_MIN; order--) {
+		hdr = ch->bus->ring_alloc(ch, order, &off);
+		if (hdr)
+			break;
+	}
+	if (!hdr)
+		return -ENOBUFS;
+
+	end->rx_off = off;
+	end->rx_order = order;
+	end->rx_hdr = hdr;
+	spin_lock(&ch->stats_lock);
+	list_add_tail(&end->ring_node, &ch->rings);
+	spin_unlock(&ch->stats_lock);
+	end->gen = ++ch->next_gen;
+
+	if (xa_alloc_cyclic(&ch->ends, &end->id, end, XA_LIMIT(1, VMSHM_PEND_ID_MASK),
+			    &ch->next_id, GFP_KERNEL) < 0) {
+		ring_free(end);
+		return -ENOBUFS;
+	}
+	refcount_inc(&end->ref);
+	atomic_inc(&ch->nr_ends);
+	vmshm_ring_init(hdr, order, end->id, end->gen);
+
+	spin_lock(&end->rx_lock);
+	vmshm_cons_init(&end->cons, hdr, order);
+	smp_store_release(&end->rx_open, true);
+	spin_unlock(&end->rx_lock);
+	spin_lock(&end->lock);
+	end->tabled = true;
+	spin_unlock(&end->lock);
+	return 0;
+}
+
+/* Out of the table, once: its reference goes.  May sleep. */
+static void untable(struct vmshm_end *end)
+{
+	bool was;
+
+	spin_lock(&end->lock);
+	was = end->tabled;
+	end->tabled = false;
+	spin_unlock(&end->lock);
+	if (!was)
+		return;
+	xa_erase(&end->chan->ends, end->id);
+	atomic_dec(&end->chan->nr_ends);
+	vmshm_end_put(end);
+}
+
+/* Both sides are done and nobody reads: the end is over. */
+static void settle(struct vmshm_end *end)
+{
+	bool over;
+
+	spin_lock(&end->lock);
+	over = end->released && end->done_sent && end->done_received;
+	spin_unlock(&end->lock);
+	if (over)
+		untable(end);
+}
+
+/*
+ * Write into the peer's ring no more.  When this returns no copy is in flight:
+ * a copy holds tx_lock, and page faults are disabled in it.
+ */
+static void close_tx(struct vmshm_end *end, u32 flags)
+{
+	spin_lock(&end->tx_lock);
+	if (end->tx_open) {
+		if (flags)
+			vmshm_prod_set_flags(&end->prod, flags);
+		WRITE_ONCE(end->tx_open, false);
+	}
+	spin_unlock(&end->tx_lock);
+}
+
+static void close_rx(struct vmshm_end *end, u32 flags)
+{
+	spin_lock(&end->rx_lock);
+	if (end->rx_open) {
+		if (flags)
+			vmshm_cons_set_flags(&end->cons, flags);
+		WRITE_ONCE(end->rx_open, false);
+	}
+	spin_unlock(&end->rx_lock);
+}
+
+/* Show the socket an error, and wake all who wait on it. */
+static void tell_error(struct vmshm_end *end, int err)
+{
+	struct sock *sk;
+
+	rcu_read_lock();
+	sk = rcu_dereference(end->sk);
+	if (sk) {
+		WRITE_ONCE(sk->sk_err, err);
+		sk_error_report(sk);
+		sk->sk_state_change(sk);
+	}
+	rcu_read_unlock();
+}
+
+static void tell_change(struct vmshm_end *end)
+{
+	struct sock *sk;
+
+	rcu_read_lock();
+	sk = rcu_dereference(end->sk);
+	if (sk)
+		sk->sk_state_change(sk);
+	rcu_read_unlock();
+}
+
+/**
+ * vmshm_end_open - the peer's ring is known: bytes may flow
+ * @end: CONNECTING, CANCELLED, or WAITING on the accepting side
+ * @hdr: the peer's ring
+ * @order: of its data area
+ *
+ * Returns false when nobody wants the connection any more; the caller then
+ * says DONE.
+ */
+bool vmshm_end_open(struct vmshm_end *end, struct vmshm_ring_hdr *hdr, u32 order)
+{
+	struct sock *sk;
+	bool wanted;
+
+	spin_lock(&end->tx_lock);
+	vmshm_prod_init(&end->prod, hdr, order);
+	end->tx_mark = end->prod.size / 4;
+	smp_store_release(&end->tx_open, true);
+	spin_unlock(&end->tx_lock);
+
+	spin_lock(&end->lock);
+	wanted = end->state != VMSHM_END_CANCELLED;
+	end->state = VMSHM_END_OPEN;
+	rcu_read_lock();
+	sk = rcu_dereference(end->sk);
+	if (sk) {
+		/* Pairs with the load in send and receive: all above is seen. */
+		smp_store_release(&sk->sk_state, TCP_ESTABLISHED);
+	}
+	rcu_read_unlock();
+	spin_unlock(&end->lock);
+	if (sk)
+		tell_change(end);
+	return wanted;
+}
+
+/**
+ * vmshm_end_fail - a connect comes to nothing
+ * @end: WAITING, CONNECTING or CANCELLED; the peer does not know its ring
+ * @err: positive errno for the socket
+ */
+void vmshm_end_fail(struct vmshm_end *end, int err)
+{
+	struct sock *sk;
+
+	spin_lock(&end->lock);
+	end->state = VMSHM_END_DEAD;
+	rcu_read_lock();
+	sk = rcu_dereference(end->sk);
+	if (sk)
+		smp_store_release(&sk->sk_state, TCP_CLOSE);
+	rcu_read_unlock();
+	spin_unlock(&end->lock);
+	close_rx(end, 0);
+	tell_error(end, err);
+	untable(end);
+}
+
+/*
+ * The connection is over, and not in order.  What had arrived can still be
+ * read unless the peer lied.
+ */
+static void mark_reset(struct vmshm_end *end)
+{
+	bool first, orderly;
+
+	spin_lock(&end->lock);
+	first = !end->reset;
+	/* The peer had ended its stream before: the reader gets its end of file. */
+	orderly = end->peer_shutdown & SEND_SHUTDOWN;
+	end->reset = true;
+	if (first && !orderly)
+		end->err = ECONNRESET;
+	end->peer_shutdown |= SHUTDOWN_MASK;
+	spin_unlock(&end->lock);
+	if (!first)
+		return;
+	trace_vmshm_reset(end->chan->peer_cid, end->local_port, end->peer_port, -ECONNRESET);
+	if (orderly)
+		tell_change(end);
+	else
+		tell_error(end, ECONNRESET);
+}
+
+/**
+ * vmshm_end_kill - the channel broke: peer gone, new epoch, device removed
+ * @end: in the table; the caller holds a reference
+ *
+ * Nothing more is said to the peer.  Under chan->mutex.
+ */
+void vmshm_end_kill(struct vmshm_end *end)
+{
+	enum vmshm_end_state was;
+
+	/* An end of file that had arrived counts. */
+	WRITE_ONCE(end->attention, 1);
+	vmshm_end_attend(end);
+	close_tx(end, 0);
+	spin_lock(&end->lock);
+	was = end->state;
+	end->done_said = true;
+	end->done_sent = true;
+	end->done_received = true;
+	spin_unlock(&end->lock);
+	if (was == VMSHM_END_OPEN) {
+		mark_reset(end);
+		untable(end);
+	} else {
+		vmshm_end_fail(end, ECONNRESET);
+	}
+}
+
+/* Say DONE, once.  No copy into the peer's ring is in flight any more. */
+static void say_done(struct vmshm_end *end, bool reset)
+{
+	bool first;
+
+	spin_lock(&end->lock);
+	first = !end->done_said;
+	end->done_said = true;
+	if (first && reset)
+		end->ctl_flags = VMSHM_CTL_F_RESET;
+	spin_unlock(&end->lock);
+	if (first)
+		vmshm_ctl_say(end, VMSHM_SAY_DONE);
+}
+
+/* The control queue took our DONE.  No spinlock is held. */
+void vmshm_end_done_sent(struct vmshm_end *end)
+{
+	spin_lock(&end->lock);
+	end->done_sent = true;
+	spin_unlock(&end->lock);
+	settle(end);
+}
+
+/**
+ * vmshm_end_reset - the peer broke the rules: this connection is over
+ * @end: an open end; neither tx_lock nor rx_lock is held
+ * @why: what was wrong, for the log
+ */
+void vmshm_end_reset(struct vmshm_end *end, const char *why)
+{
+	atomic64_inc(&end->chan->protocol_errors);
+	pr_info_ratelimited("cid %u: connection %u reset: %s\n",
+			    end->chan->peer_cid, end->id, why);
+	close_tx(end, VMSHM_RING_RESET);
+	close_rx(end, VMSHM_RING_RESET);
+	vmshm_notify(end, VMSHM_PEND_DATA | VMSHM_PEND_SPACE);
+	mark_reset(end);
+	say_done(end, true);
+}
+
+/* The peer said DONE: it writes into our ring no more. */
+void vmshm_end_peer_done(struct vmshm_end *end, bool reset)
+{
+	/* Its flags were set before. */
+	WRITE_ONCE(end->attention, 1);
+	vmshm_end_attend(end);
+	close_tx(end, 0);
+	spin_lock(&end->lock);
+	end->done_received = true;
+	if (!reset)
+		end->peer_shutdown |= SHUTDOWN_MASK;
+	spin_unlock(&end->lock);
+	if (reset)
+		mark_reset(end);
+	else
+		tell_change(end);
+	say_done(end, false);
+	settle(end);
+}
+
+/**
+ * vmshm_end_cancel - the socket does not wait for this connect any more
+ * @end: the socket's end; the socket's reference stays
+ *
+ * Returns false when it is too late: the connection is open.
+ */
+bool vmshm_end_cancel(struct vmshm_end *end)
+{
+	struct vmshm_chan *ch = end->chan;
+	bool waiting;
+
+	spin_lock(&end->lock);
+	if (end->state == VMSHM_END_OPEN) {
+		spin_unlock(&end->lock);
+		return false;
+	}
+	if (end->state != VMSHM_END_DEAD)
+		end->state = VMSHM_END_CANCELLED;
+	end->released = true;
+	rcu_assign_pointer(end->sk, NULL);
+	spin_unlock(&end->lock);
+
+	spin_lock(&ch->ctl_lock);
+	waiting = !list_empty(&end->node);
+	list_del_init(&end->node);
+	spin_unlock(&ch->ctl_lock);
+	if (waiting)
+		vmshm_end_put(end);
+	else if (vmshm_ctl_unsay_connect(end))
+		vmshm_end_fail(end, ECONNRESET);	/* the peer never heard of it */
+	return true;
+}
+
+/**
+ * vmshm_end_release - no socket uses this end any more
+ * @end: an open end
+ * @abort: end it as a reset whatever was read
+ *
+ * Unread data makes it a reset too.  The caller's reference stays.
+ */
+void vmshm_end_release(struct vmshm_end *end, bool abort)
+{
+	bool reset = abort;
+
+	spin_lock(&end->rx_lock);
+	if (end->rx_open && vmshm_cons_peek(&end->cons))
+		reset = true;
+	spin_unlock(&end->rx_lock);
+
+	close_tx(end, reset ? VMSHM_RING_FIN | VMSHM_RING_RESET : VMSHM_RING_FIN);
+	close_rx(end, reset ? VMSHM_RING_RDSHUT | VMSHM_RING_RESET : VMSHM_RING_RDSHUT);
+	spin_lock(&end->lock);
+	end->released = true;
+	rcu_assign_pointer(end->sk, NULL);
+	spin_unlock(&end->lock);
+	vmshm_notify(end, VMSHM_PEND_DATA | VMSHM_PEND_SPACE);
+	say_done(end, reset);
+	settle(end);
+}
+
+/**
+ * vmshm_end_attend - look at the peer's flags if it rang since the last time
+ * @end: any end
+ *
+ * Afterwards peer_shutdown is true to what the flags said.  None of the end's
+ * locks is held.
+ */
+void vmshm_end_attend(struct vmshm_end *end)
+{
+	u32 flags = 0, shut = 0;
+
+	if (!READ_ONCE(end->attention))
+		return;
+	/* Pairs with wake_end(): a ring after this is seen the next time. */
+	WRITE_ONCE(end->attention, 0);
+	smp_mb();
+
+	spin_lock(&end->rx_lock);
+	if (end->rx_open)
+		flags |= vmshm_cons_peer_flags(&end->cons);
+	spin_unlock(&end->rx_lock);
+	spin_lock(&end->tx_lock);
+	if (end->tx_open)
+		flags |= vmshm_prod_peer_flags(&end->prod);
+	spin_unlock(&end->tx_lock);
+
+	if (flags & VMSHM_RING_FIN)
+		shut |= SEND_SHUTDOWN;
+	if (flags & VMSHM_RING_RDSHUT)
+		shut |= RCV_SHUTDOWN;
+	/* With RESET, FIN and RDSHUT say that nobody is there, not "in order". */
+	if (flags & VMSHM_RING_RESET) {
+		mark_reset(end);
+	} else if (shut & ~READ_ONCE(end->peer_shutdown)) {
+		spin_lock(&end->lock);
+		end->peer_shutdown |= shut;
+		spin_unlock(&end->lock);
+	}
+}
+
+/* shutdown(2): RCV_SHUTDOWN, SEND_SHUTDOWN or both. */
+void vmshm_end_shutdown(struct vmshm_end *end, int mode)
+{
+	u32 why = 0;
+
+	if (mode & SEND_SHUTDOWN) {
+		spin_lock(&end->tx_lock);
+		if (end->tx_open) {
+			vmshm_prod_set_flags(&end->prod, VMSHM_RING_FIN);
+			why |= VMSHM_PEND_DATA;
+		}
+		spin_unlock(&end->tx_lock);
+	}
+	if (mode & RCV_SHUTDOWN) {
+		spin_lock(&end->rx_lock);
+		if (end->rx_open) {
+			vmshm_cons_set_flags(&end->cons, VMSHM_RING_RDSHUT);
+			why |= VMSHM_PEND_SPACE;
+		}
+		spin_unlock(&end->rx_lock);
+	}
+	if (why)
+		vmshm_notify(end, why);
+}
+
+/*
+ * The device goes: nothing may touch its memory any more.  Ends that a socket
+ * still reads from lose what was in them.  No new end can appear (gone is set).
+ */
+void vmshm_ends_unmap(struct vmshm_chan *ch)
+{
+	struct vmshm_end *end;
+
+	for (;;) {
+		spin_lock(&ch->stats_lock);
+		end = list_first_entry_or_null(&ch->rings, struct vmshm_end, ring_node);
+		/* At its last reference: it takes itself off the list. */
+		if (end && !refcount_inc_not_zero(&end->ref))
+			end = NULL;
+		else if (end)
+			list_move_tail(&end->ring_node, &ch->rings);
+		spin_unlock(&ch->stats_lock);
+		if (!end) {
+			if (list_empty_careful(&ch->rings))
+				break;
+			cond_resched();
+			continue;
+		}
+		close_tx(end, 0);
+		close_rx(end, 0);
+		mark_reset(end);
+		ring_free(end);
+		vmshm_end_put(end);
+	}
+}

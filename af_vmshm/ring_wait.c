@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Waiting for bytes or for space: arming the events, looking from beside the
+ * locks, the adaptive busy-poll, and the sleep.  What is done with the bytes is
+ * in stream.c.
+ *
+ * Busy-poll, in the spirit of KVM's halt polling: a wait that the poll ended
+ * makes the window grow, one that it did not end makes it shrink to nothing,
+ * and a direction whose window is nothing gets a trial now and then, ever more
+ * rarely.  It ends at once when somebody else wants this CPU.  Growing by
+ * success alone, not by how short the sleep was, is what keeps it off where
+ * both VMs share one core of the host: there the peer answers soon after the
+ * sleep began, because the sleep made room for it.
+ */
+#include <linux/sched/clock.h>
+#include <linux/sched/signal.h>
+#include "vmshm.h"
+
+#define SPIN_START_NS	20000
+#define SPIN_LEAST_NS	2000
+#define SPIN_BACKOFF	512	/* waits between two trials, at the most */
+#define SPIN_LOOKS	8	/* looks between two readings of the clock */
+
+/* Bytes that can be read, a hint; 0 once the ring is closed. */
+u64 vmshm_end_readable(struct vmshm_end *end)
+{
+	u64 n = 0;
+
+	rcu_read_lock();
+	if (smp_load_acquire(&end->rx_open))
+		n = vmshm_cons_peek(&end->cons);
+	rcu_read_unlock();
+	return n;
+}
+
+/* Bytes that can be written, a hint; 0 once the peer's ring is closed. */
+u64 vmshm_end_writable(struct vmshm_end *end)
+{
+	u64 n = 0;
+
+	rcu_read_lock();
+	if (smp_load_acquire(&end->tx_open))
+		n = vmshm_prod_peek(&end->prod);
+	rcu_read_unlock();
+	return n;
+}
+
+/* Bytes that were sent and not read yet, as far as the peer says. */
+u64 vmshm_end_unread(struct vmshm_end *end)
+{
+	u64 n = 0;
+
+	rcu_read_lock();
+	if (smp_load_acquire(&end->tx_open))
+		n = vmshm_prod_unread(&end->prod);
+	rcu_read_unlock();
+	return n;
+}
+
+/*
+ * Ask for a doorbell at @lowat readable bytes.  True: don't sleep, look again
+ * (they are there, the ring is closed, or the peer lied, which the next copy
+ * will find).
+ */
+bool vmshm_end_arm_rx(struct vmshm_end *end, u64 lowat)
+{
+	bool look = true;
+
+	spin_lock(&end->rx_lock);
+	if (end->rx_open)
+		look = vmshm_cons_arm(&end->cons, clamp_t(u64, lowat, 1, end->cons.size));
+	spin_unlock(&end->rx_lock);
+	return look;
+}
+
+/* Ask for a doorbell at @want free bytes; as vmshm_end_arm_rx(). */
+bool vmshm_end_arm_tx(struct vmshm_end *end, u64 want)
+{
+	bool look = true;
+
+	spin_lock(&end->tx_lock);
+	if (end->tx_open)
+		look = vmshm_prod_arm(&end->prod, clamp_t(u64, want, 1, end->prod.size));
+	spin_unlock(&end->tx_lock);
+	return look;
+}
+
+static bool rx_ready(struct sock *sk, struct vmshm_end *end, u64 want)
+{
+	return vmshm_end_readable(end) >= want || !READ_ONCE(end->rx_open) ||
+	       READ_ONCE(end->attention) || READ_ONCE(end->peer_shutdown) & SEND_SHUTDOWN ||
+	       READ_ONCE(end->reset) || READ_ONCE(vmshm_sk(sk)->rd_shut);
+}
+
+static bool tx_ready(struct sock *sk, struct vmshm_end *end, u64 want)
+{
+	return vmshm_end_writable(end) >= want || !READ_ONCE(end->tx_open) ||
+	       READ_ONCE(end->attention) || READ_ONCE(end->peer_shutdown) & RCV_SHUTDOWN ||
+	       READ_ONCE(end->reset) || READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN;
+}
+
+struct wait_kind {
+	bool (*ready)(struct sock *sk, struct vmshm_end *end, u64 want);
+	bool (*arm)(struct vmshm_end *end, u64 want);
+};
+
+static const struct wait_kind for_data = { rx_ready, vmshm_end_arm_rx };
+static const struct wait_kind for_space = { tx_ready, vmshm_end_arm_tx };
+
+/* How long to look before sleeping, in ns. */
+static u32 spin_window(struct vmshm_sock *vs, struct vmshm_spin *spin)
+{
+	int mode = READ_ONCE(vs->busy_poll);
+
+	if (mode != VMSHM_BUSY_POLL_ADAPTIVE)
+		return mode * NSEC_PER_USEC;
+	if (!spin->backoff) {		/* the first wait of all */
+		spin->backoff = 1;
+		spin->window_ns = SPIN_START_NS;
+	}
+	if (spin->window_ns)
+		return min_t(u32, spin->window_ns, vmshm_busy_poll_max_us * NSEC_PER_USEC);
+	if (++spin->skipped < spin->backoff)
+		return 0;
+	spin->skipped = 0;
+	return min_t(u32, SPIN_START_NS, vmshm_busy_poll_max_us * NSEC_PER_USEC);
+}
+
+static void spin_learn(struct vmshm_spin *spin, u32 window, bool hit)
+{
+	if (hit) {
+		spin->backoff = 1;
+		spin->window_ns = min_t(u32, max_t(u32, window, SPIN_START_NS / 2) * 2,
+					vmshm_busy_poll_max_us * NSEC_PER_USEC);
+		return;
+	}
+	spin->window_ns = spin->window_ns / 2 < SPIN_LEAST_NS ? 0 : spin->window_ns / 2;
+	if (!spin->window_ns)
+		spin->backoff = min_t(u32, spin->backoff * 2, SPIN_BACKOFF);
+}
+
+/* True when the wait is over. */
+static bool busy_poll(struct sock *sk, struct vmshm_end *end, u64 want,
+		      const struct wait_kind *kind, struct vmshm_spin *spin,
+		      struct vmshm_stats *stats)
+{
+	u32 window = spin_window(vmshm_sk(sk), spin);
+	bool hit = false;
+	u64 until;
+
+	if (!window)
+		return false;
+	until = local_clock() + window;
+	do {
+		int looks = SPIN_LOOKS;
+
+		while (looks-- && !hit) {
+			hit = kind->ready(sk, end, want);
+			if (!hit)
+				cpu_relax();
+		}
+	} while (!hit && !need_resched() && !signal_pending(current) && local_clock() < until);
+
+	if (READ_ONCE(vmshm_sk(sk)->busy_poll) == VMSHM_BUSY_POLL_ADAPTIVE)
+		spin_learn(spin, window, hit);
+	if (hit)
+		stats->poll_hits++;
+	else
+		stats->poll_misses++;
+	return hit;
+}
+
+/* Returns 0 when it is worth looking again, or a negative errno. */
+static long ring_wait(struct sock *sk, struct vmshm_end *end, u64 want, long *timeo,
+		      const struct wait_kind *kind, struct vmshm_spin *spin,
+		      struct vmshm_stats *stats)
+{
+	DEFINE_WAIT_FUNC(wait, woken_wake_function);
+	long err = 0;
+
+	if (!*timeo)
+		return -EAGAIN;
+	if (busy_poll(sk, end, want, kind, spin, stats))
+		return 0;
+
+	stats->sleeps++;
+	add_wait_queue(sk_sleep(sk), &wait);
+	for (;;) {
+		/*
+		 * Arm in every turn, and look after it: whatever changes from
+		 * here on rings, and the ring finds us in the queue.
+		 */
+		if (kind->arm(end, want) || kind->ready(sk, end, want))
+			break;
+		if (signal_pending(current)) {
+			err = sock_intr_errno(*timeo);
+			break;
+		}
+		if (!*timeo) {
+			err = -EAGAIN;
+			break;
+		}
+		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
+	}
+	remove_wait_queue(sk_sleep(sk), &wait);
+	return err;
+}
+
+/**
+ * vmshm_wait_rx - wait for @want readable bytes, or for a reason not to
+ * @sk: the socket; not locked
+ * @end: its end
+ * @want: bytes, at most the ring's size
+ * @timeo: jiffies left, brought up to date
+ *
+ * Returns 0 (look again), -EAGAIN, -EINTR or -ERESTARTSYS.  Sleeps.
+ */
+long vmshm_wait_rx(struct sock *sk, struct vmshm_end *end, u64 want, long *timeo)
+{
+	return ring_wait(sk, end, want, timeo, &for_data, &end->rx_spin, &end->rx_stats);
+}
+
+/* The same for @want bytes of space in the peer's ring. */
+long vmshm_wait_tx(struct sock *sk, struct vmshm_end *end, u64 want, long *timeo)
+{
+	end->tx_stats.ring_full++;
+	return ring_wait(sk, end, want, timeo, &for_space, &end->tx_spin, &end->tx_stats);
+}

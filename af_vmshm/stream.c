@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * send() and receive() of SOCK_STREAM: bytes go straight between the caller's
+ * buffers and the ring.  Waiting is in ring_wait.c, the ring in ring.h.
+ *
+ * A copy runs under tx_lock or rx_lock with page faults disabled, so whoever
+ * needs the ring to be left alone (close, a device that is removed) waits for
+ * one bounded copy and never for a page that somebody does not deliver.  A copy
+ * that comes out short is published as far as it got; then the page is faulted
+ * in without a lock, and the copy goes on.
+ */
+#include <linux/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/uio.h>
+#include "vmshm.h"
+#include "trace.h"
+
+/* Publish at least this often, so that the reader starts before all is written. */
+#define PUBLISH_BYTES	(64 * 1024)
+
+/* What a copy came to, when it moved no byte. */
+#define COPY_FAULT	(-EFAULT)
+#define COPY_LIE	(-EPROTO)
+
+/*
+ * Copy what fits now.  Returns bytes moved; 0: no room; COPY_FAULT: the next
+ * page of the caller's is not there; COPY_LIE; -EPIPE: the ring is closed.
+ * @least: do not bother for less room than this.
+ */
+static ssize_t copy_in(struct vmshm_end *end, struct iov_iter *from, size_t len, size_t least,
+		       bool first)
+{
+	struct vmshm_span span[2];
+	bool ring = false;
+	ssize_t done;
+	long room;
+	int i, n;
+
+	len = min_t(size_t, len, PUBLISH_BYTES);
+	spin_lock(&end->tx_lock);
+	done = -EPIPE;
+	if (unlikely(!end->tx_open))
+		goto out;
+	room = vmshm_prod_space(&end->prod, len);
+	done = room;
+	if (unlikely(room < (long)least)) {
+		done = room < 0 ? COPY_LIE : 0;
+		goto out;
+	}
+	len = min_t(size_t, len, room);
+	n = vmshm_prod_spans(&end->prod, len, span);
+	done = 0;
+	pagefault_disable();
+	for (i = 0; i < n; i++) {
+		size_t got = copy_from_iter(span[i].base, span[i].len, from);
+
+		done += got;
+		if (got < span[i].len)
+			break;
+	}
+	pagefault_enable();
+	if (unlikely(!done)) {
+		done = COPY_FAULT;
+		goto out;
+	}
+	ring = vmshm_prod_publish(&end->prod, done);
+	end->tx_stats.tx_bytes += done;
+	end->tx_stats.tx_msgs += first;
+	if (ring)
+		end->tx_stats.doorbells_sent++;
+	else
+		end->tx_stats.doorbells_suppressed++;
+out:
+	spin_unlock(&end->tx_lock);
+	if (ring)
+		vmshm_notify(end, VMSHM_PEND_DATA);
+	return done;
+}
+
+/* Why can't this socket send?  0 when it can. */
+static int tx_error(struct sock *sk, struct vmshm_end *end)
+{
+	if (READ_ONCE(end->attention))
+		vmshm_end_attend(end);
+	if (READ_ONCE(sk->sk_err))
+		return -EPIPE;		/* sk_stream_error() says which */
+	if (READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN ||
+	    READ_ONCE(end->peer_shutdown) & RCV_SHUTDOWN)
+		return -EPIPE;
+	return 0;
+}
+
+/* Does somebody wait on this socket in a way that asks only once? */
+static bool is_watched(struct sock *sk)
+{
+	struct socket_wq *wq;
+	bool watched;
+
+	rcu_read_lock();
+	wq = rcu_dereference(sk->sk_wq);
+	watched = wq && (waitqueue_active(&wq->wait) || wq->fasync_list);
+	rcu_read_unlock();
+	return watched;
+}
+
+static int tx_unusual(struct socket *sock, struct msghdr *msg)
+{
+	struct sock *sk = sock->sk;
+
+	if (msg->msg_flags & MSG_OOB)
+		return -EOPNOTSUPP;
+	if (msg->msg_namelen)
+		return sk->sk_state == TCP_ESTABLISHED ? -EISCONN : -EOPNOTSUPP;
+	if (sk->sk_state != TCP_ESTABLISHED) {
+		if (sk->sk_shutdown & SEND_SHUTDOWN)
+			return -EPIPE;
+		return -ENOTCONN;
+	}
+	return 0;
+}
+
+int vmshm_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
+{
+	struct sock *sk = sock->sk;
+	struct vmshm_end *end;
+	size_t done = 0;
+	size_t least;
+	long err = 0;
+	long timeo;
+
+	/* Pairs with vmshm_end_open(): the end and its ring are seen whole. */
+	if (unlikely(smp_load_acquire(&sk->sk_state) != TCP_ESTABLISHED ||
+		     msg->msg_flags & MSG_OOB || msg->msg_namelen)) {
+		err = tx_unusual(sock, msg);
+		if (err)
+			goto out;
+	}
+	end = vmshm_sk(sk)->end;
+	timeo = sock_sndtimeo(sk, msg->msg_flags & MSG_DONTWAIT);
+	err = tx_error(sk, end);
+
+	while (!err && done < len) {
+		ssize_t n;
+
+		/* A blocking sender waits for room that is worth a copy. */
+		least = timeo ? min_t(size_t, len - done, end->tx_mark) : 1;
+		n = copy_in(end, &msg->msg_iter, len - done, least, !done);
+		if (likely(n > 0)) {
+			done += n;
+			if (done < len)
+				err = tx_error(sk, end);
+			continue;
+		}
+		if (n == COPY_FAULT) {
+			size_t page = min_t(size_t, len - done, PAGE_SIZE);
+
+			if (fault_in_iov_iter_readable(&msg->msg_iter, page) == page)
+				err = -EFAULT;
+			else if (signal_pending(current))
+				err = sock_intr_errno(timeo);
+			continue;
+		}
+		if (n == COPY_LIE) {
+			vmshm_end_reset(end, "more was read than written");
+			err = -EPIPE;
+			continue;
+		}
+		if (n == -EPIPE) {
+			err = -EPIPE;
+			continue;
+		}
+		/*
+		 * Full.  An edge-triggered watcher calls nobody between this
+		 * result and its wait, so ask for the doorbell on its behalf.
+		 */
+		if (!timeo && is_watched(sk) && vmshm_end_arm_tx(end, end->tx_mark)) {
+			err = tx_error(sk, end);
+			continue;
+		}
+		err = vmshm_wait_tx(sk, end, least, &timeo);
+		if (!err)
+			err = tx_error(sk, end);
+	}
+	trace_vmshm_send(end->chan->peer_cid, end->id, len, done ?: err);
+	if (done)
+		return done;
+out:
+	return sk_stream_error(sk, msg->msg_flags, err);
+}
+
+/*
+ * Copy what is there.  Returns bytes moved; 0: none; COPY_FAULT, COPY_LIE as
+ * copy_in().  @skip: bytes to leave where they are (a peek that goes on).
+ */
+static ssize_t copy_out(struct vmshm_end *end, struct iov_iter *to, size_t len, size_t skip,
+			bool peek, bool first)
+{
+	struct vmshm_span span[2];
+	bool ring = false;
+	ssize_t done = 0;
+	long there;
+	int i, n;
+
+	len = min_t(size_t, len, VMSHM_COPY_CHUNK);
+	spin_lock(&end->rx_lock);
+	if (unlikely(!end->rx_open))
+		goto out;
+	there = vmshm_cons_avail(&end->cons, len + skip);
+	if (unlikely(there <= (long)skip)) {
+		done = there < 0 ? COPY_LIE : 0;
+		goto out;
+	}
+	len = min_t(size_t, len, there - skip);
+	n = vmshm_cons_spans(&end->cons, skip, len, span);
+	pagefault_disable();
+	for (i = 0; i < n; i++) {
+		size_t put = copy_to_iter(span[i].base, span[i].len, to);
+
+		done += put;
+		if (put < span[i].len)
+			break;
+	}
+	pagefault_enable();
+	if (unlikely(!done)) {
+		done = COPY_FAULT;
+		goto out;
+	}
+	if (peek)
+		goto out;
+	ring = vmshm_cons_consume(&end->cons, done);
+	end->rx_stats.rx_bytes += done;
+	end->rx_stats.rx_msgs += first;
+	if (ring)
+		end->rx_stats.doorbells_sent++;
+out:
+	spin_unlock(&end->rx_lock);
+	if (ring)
+		vmshm_notify(end, VMSHM_PEND_SPACE);
+	return done;
+}
+
+/*
+ * For an iterator whose copy may sleep: through a page of our own.  Somebody
+ * else may read meanwhile, so what was copied is only taken if it is still
+ * the next.
+ */
+static ssize_t copy_out_slowly(struct vmshm_end *end, struct iov_iter *to, size_t len)
+{
+	struct vmshm_span span[2];
+	void *page = (void *)__get_free_page(GFP_KERNEL);
+	ssize_t done = 0;
+	bool ring = false;
+	long there;
+	u64 at = 0;
+	int i, n;
+
+	if (!page)
+		return -ENOMEM;
+	spin_lock(&end->rx_lock);
+	if (end->rx_open) {
+		there = vmshm_cons_avail(&end->cons, min_t(size_t, len, PAGE_SIZE));
+		len = min3(len, (size_t)max(there, 0L), (size_t)PAGE_SIZE);
+		done = there < 0 ? COPY_LIE : 0;
+		at = end->cons.cons;
+		n = vmshm_cons_spans(&end->cons, 0, len, span);
+		for (i = 0; i < n && len; i++) {
+			memcpy(page + done, span[i].base, span[i].len);
+			done += span[i].len;
+		}
+	}
+	spin_unlock(&end->rx_lock);
+	if (done <= 0)
+		goto out;
+
+	n = done;
+	done = copy_to_iter(page, done, to);
+	if (!done) {
+		done = -EFAULT;
+		goto out;
+	}
+	spin_lock(&end->rx_lock);
+	if (end->rx_open && end->cons.cons == at) {
+		ring = vmshm_cons_consume(&end->cons, done);
+		end->rx_stats.rx_bytes += done;
+		end->rx_stats.rx_msgs++;
+		end->rx_stats.doorbells_sent += ring;
+	} else {
+		iov_iter_revert(to, done);
+		done = -EAGAIN;
+	}
+	spin_unlock(&end->rx_lock);
+	if (ring)
+		vmshm_notify(end, VMSHM_PEND_SPACE);
+out:
+	free_page((unsigned long)page);
+	return done;
+}
+
+/*
+ * Nothing to read.  Returns 0: wait; 1: end of file; or a negative errno.
+ * *@again: bytes came in after the look that found none.
+ */
+static long rx_end(struct sock *sk, struct vmshm_end *end, size_t skip, bool *again)
+{
+	u32 shut;
+	int err;
+
+	/* Flags before the index: after FIN, the index that is read is the last. */
+	if (READ_ONCE(end->attention))
+		vmshm_end_attend(end);
+	shut = READ_ONCE(end->peer_shutdown);
+	smp_rmb();
+	*again = vmshm_end_readable(end) > skip;
+	if (*again)
+		return 0;
+	if (READ_ONCE(sk->sk_err)) {
+		err = sock_error(sk);
+		if (err)
+			return err;
+	}
+	if (shut & SEND_SHUTDOWN || !READ_ONCE(end->rx_open))
+		return 1;
+	return 0;
+}
+
+int vmshm_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags)
+{
+	struct sock *sk = sock->sk;
+	struct vmshm_sock *vs = vmshm_sk(sk);
+	bool peek = flags & MSG_PEEK;
+	struct vmshm_end *end;
+	size_t done = 0;
+	size_t target;
+	long err = 0;
+	long timeo;
+
+	/* Pairs with vmshm_end_open(). */
+	if (unlikely(smp_load_acquire(&sk->sk_state) != TCP_ESTABLISHED))
+		return sk->sk_shutdown & RCV_SHUTDOWN ? 0 : -ENOTCONN;
+	if (unlikely(flags & MSG_OOB))
+		return -EOPNOTSUPP;
+	if (unlikely(flags & MSG_ERRQUEUE))
+		return sock_recv_errqueue(sk, msg, len, 0, 0);
+	if (unlikely(READ_ONCE(vs->rd_shut) || !len))
+		return 0;
+	end = vs->end;
+	timeo = sock_rcvtimeo(sk, flags & MSG_DONTWAIT);
+	target = min_t(size_t, sock_rcvlowat(sk, flags & MSG_WAITALL, len), len);
+	if (peek)
+		target = min_t(size_t, target, end->cons.size);
+
+	while (done < len) {
+		bool again = false;
+		ssize_t n;
+
+		if (unlikely(vmshm_iter_sleeps(&msg->msg_iter)))
+			n = copy_out_slowly(end, &msg->msg_iter, len - done);
+		else
+			n = copy_out(end, &msg->msg_iter, len - done, peek ? done : 0, peek,
+				     !done);
+		if (likely(n > 0)) {
+			done += n;
+			continue;
+		}
+		if (n == -EAGAIN)
+			continue;
+		if (n == COPY_FAULT) {
+			size_t page = min_t(size_t, len - done, PAGE_SIZE);
+
+			if (vmshm_iter_sleeps(&msg->msg_iter) ||
+			    fault_in_iov_iter_writeable(&msg->msg_iter, page) == page)
+				err = -EFAULT;
+			else if (signal_pending(current))
+				err = sock_intr_errno(timeo);
+			else
+				continue;
+			break;
+		}
+		if (n == COPY_LIE) {
+			vmshm_end_reset(end, "more was written than there was room");
+			n = 0;
+		}
+		if (n < 0) {
+			err = n;
+			break;
+		}
+		/* Short.  As for a full ring: a watcher that asks only once. */
+		if ((done >= target || !timeo) && is_watched(sk) && !peek &&
+		    vmshm_end_arm_rx(end, READ_ONCE(sk->sk_rcvlowat)) &&
+		    vmshm_end_readable(end))
+			continue;
+		if (done >= target)
+			break;
+		err = rx_end(sk, end, peek ? done : 0, &again);
+		if (again)
+			continue;
+		if (err || READ_ONCE(vs->rd_shut))
+			break;
+		err = vmshm_wait_rx(sk, end, min_t(u64, (peek ? done : 0) +
+				    min_t(size_t, target - done, READ_ONCE(sk->sk_rcvlowat)),
+				    end->cons.size), &timeo);
+		if (err)
+			break;
+	}
+	trace_vmshm_recv(end->chan->peer_cid, end->id, len, done ?: min(err, 0L));
+	if (done)
+		return done;
+	return err > 0 ? 0 : err;
+}

@@ -34,7 +34,7 @@ vmshmd: $(filter tools/vmshmd,$(FOLDERS))
 lab-tools: $(filter tools/lab,$(FOLDERS))
 
 # The sources are links in the build folder: kbuild writes beside them.
-release = $(shell cat $(KDIR)/include/config/kernel.release 2>/dev/null)
+release = $(shell sed -n 's/.*UTS_RELEASE "\(.*\)"/\1/p' $(KDIR)/include/generated/utsrelease.h 2>/dev/null)
 object = $(BUILD)/module/$(release)
 
 modules: ## af_vmshm.ko for KDIR= (the running kernel's headers)

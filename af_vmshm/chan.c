@@ -137,7 +137,8 @@ static void look_at_peer(struct vmshm_chan *ch)
 			tear_down(ch);
 			WRITE_ONCE(ch->peer_epoch, 0);
 			vmshm_word_publish(&ch->mine->epoch_echo, 0);
-			pr_info("cid %u: left\n", ch->peer_cid);
+			if (ch->presence)
+				pr_info("cid %u: left\n", ch->peer_cid);
 		}
 		if (!(here & 1)) {
 			set_state(ch, VMSHM_CHAN_ABSENT);
@@ -159,7 +160,8 @@ static void look_at_peer(struct vmshm_chan *ch)
 	if (ch->state != VMSHM_CHAN_UP && vmshm_word_read(&ch->theirs->epoch_echo) == ch->epoch) {
 		set_state(ch, VMSHM_CHAN_UP);
 		ch->hello_tries = 0;
-		pr_info("cid %u: up\n", ch->peer_cid);
+		if (ch->presence)
+			pr_info("cid %u: up\n", ch->peer_cid);
 		vmshm_chan_ring(ch);	/* it may have waited for this look */
 	}
 }

@@ -107,7 +107,7 @@ void vmshm_connect_timeout(struct work_struct *work)
  */
 static void look_for_answer(struct sock *sk, struct vmshm_chan *ch)
 {
-	u64 until = local_clock() + vmshm_busy_poll_max_us * NSEC_PER_USEC;
+	u64 until = local_clock() + READ_ONCE(vmshm_busy_poll_max_us) * NSEC_PER_USEC;
 	int mode = READ_ONCE(vmshm_sk(sk)->busy_poll);
 
 	if (!mode)

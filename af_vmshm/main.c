@@ -14,7 +14,7 @@ module_param_named(cid, cid_param, uint, 0444);
 MODULE_PARM_DESC(cid, "this VM's CID (default: SMBIOS OEM string vmshm.cid=N, else what the segment says)");
 
 int vmshm_busy_poll_default = VMSHM_BUSY_POLL_ADAPTIVE;
-unsigned int vmshm_busy_poll_max_us = 50;
+unsigned int vmshm_busy_poll_max_us = 200;
 
 static int set_busy_poll(const char *val, const struct kernel_param *kp)
 {
@@ -36,7 +36,7 @@ static const struct kernel_param_ops busy_poll_ops = {
 module_param_cb(busy_poll, &busy_poll_ops, &vmshm_busy_poll_default, 0644);
 MODULE_PARM_DESC(busy_poll, "of new sockets: -1 adaptive (default), 0 off, else microseconds up to 1000");
 module_param_named(busy_poll_max_us, vmshm_busy_poll_max_us, uint, 0644);
-MODULE_PARM_DESC(busy_poll_max_us, "longest adaptive busy-poll, microseconds (default 50)");
+MODULE_PARM_DESC(busy_poll_max_us, "longest adaptive busy-poll, microseconds (default 200)");
 
 struct workqueue_struct *vmshm_wq;
 

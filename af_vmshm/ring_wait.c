@@ -5,19 +5,21 @@
  * in stream.c.
  *
  * Busy-poll, in the spirit of KVM's halt polling: a wait that the poll ended
- * makes the window grow, one that it did not end makes it shrink to nothing,
- * and a direction whose window is nothing gets a trial now and then, ever more
- * rarely.  It ends at once when somebody else wants this CPU.  Growing by
- * success alone, not by how short the sleep was, is what keeps it off where
- * both VMs share one core of the host: there the peer answers soon after the
- * sleep began, because the sleep made room for it.
+ * sets the window to a few times what it took, one that it did not end halves
+ * it down to nothing, and a direction whose window is nothing gets a trial now
+ * and then, ever more rarely.  A trial is long: a peer that sleeps takes a
+ * wake-up to answer, and only when one side stays awake for that long do both
+ * get to stay awake.  The poll ends at once when somebody else wants this CPU.
+ *
+ * Learning from the poll's success alone, not from how short a sleep was, is
+ * what keeps it off where both VMs share one core of the host: there the peer
+ * answers soon after the sleep began, because the sleep made room for it.
  */
 #include <linux/sched/clock.h>
 #include <linux/sched/signal.h>
 #include "vmshm.h"
 
-#define SPIN_START_NS	20000
-#define SPIN_LEAST_NS	2000
+#define SPIN_LEAST_NS	10000
 #define SPIN_BACKOFF	512	/* waits between two trials, at the most */
 #define SPIN_LOOKS	8	/* looks between two readings of the clock */
 
@@ -114,29 +116,30 @@ static u32 spin_window(struct vmshm_sock *vs, struct vmshm_spin *spin)
 
 	if (mode != VMSHM_BUSY_POLL_ADAPTIVE)
 		return mode * NSEC_PER_USEC;
-	if (!spin->backoff) {		/* the first wait of all */
-		spin->backoff = 1;
-		spin->window_ns = SPIN_START_NS;
-	}
 	if (spin->window_ns)
-		return min_t(u32, spin->window_ns, vmshm_busy_poll_max_us * NSEC_PER_USEC);
-	if (++spin->skipped < spin->backoff)
+		return spin->window_ns;
+	if (spin->skipped < spin->backoff) {
+		spin->skipped++;
 		return 0;
+	}
 	spin->skipped = 0;
-	return min_t(u32, SPIN_START_NS, vmshm_busy_poll_max_us * NSEC_PER_USEC);
+	spin->window_ns = READ_ONCE(vmshm_busy_poll_max_us) * NSEC_PER_USEC;
+	return spin->window_ns;
 }
 
-static void spin_learn(struct vmshm_spin *spin, u32 window, bool hit)
+static void spin_learn(struct vmshm_spin *spin, u64 took, bool hit)
 {
 	if (hit) {
-		spin->backoff = 1;
-		spin->window_ns = min_t(u32, max_t(u32, window, SPIN_START_NS / 2) * 2,
-					vmshm_busy_poll_max_us * NSEC_PER_USEC);
+		spin->backoff = 0;
+		spin->window_ns = clamp_t(u64, 4 * took, 2 * SPIN_LEAST_NS,
+					  READ_ONCE(vmshm_busy_poll_max_us) * NSEC_PER_USEC);
 		return;
 	}
-	spin->window_ns = spin->window_ns / 2 < SPIN_LEAST_NS ? 0 : spin->window_ns / 2;
-	if (!spin->window_ns)
-		spin->backoff = min_t(u32, spin->backoff * 2, SPIN_BACKOFF);
+	spin->window_ns /= 2;
+	if (spin->window_ns < SPIN_LEAST_NS) {
+		spin->window_ns = 0;
+		spin->backoff = clamp_t(u32, spin->backoff * 2, 1, SPIN_BACKOFF);
+	}
 }
 
 /* True when the wait is over. */
@@ -146,11 +149,11 @@ static bool busy_poll(struct sock *sk, struct vmshm_end *end, u64 want,
 {
 	u32 window = spin_window(vmshm_sk(sk), spin);
 	bool hit = false;
-	u64 until;
+	u64 start, now;
 
 	if (!window)
 		return false;
-	until = local_clock() + window;
+	start = local_clock();
 	do {
 		int looks = SPIN_LOOKS;
 
@@ -159,10 +162,11 @@ static bool busy_poll(struct sock *sk, struct vmshm_end *end, u64 want,
 			if (!hit)
 				cpu_relax();
 		}
-	} while (!hit && !need_resched() && !signal_pending(current) && local_clock() < until);
+		now = local_clock();
+	} while (!hit && !need_resched() && !signal_pending(current) && now - start < window);
 
 	if (READ_ONCE(vmshm_sk(sk)->busy_poll) == VMSHM_BUSY_POLL_ADAPTIVE)
-		spin_learn(spin, window, hit);
+		spin_learn(spin, now - start, hit);
 	if (hit)
 		stats->poll_hits++;
 	else

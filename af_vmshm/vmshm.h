@@ -176,8 +176,8 @@ enum vmshm_end_state {
 /* Adaptive busy-poll: what the last waits of one direction taught. */
 struct vmshm_spin {
 	u32 window_ns;		/* 0: does not pay */
-	u32 skipped;		/* waits since the last trial */
-	u32 backoff;		/* trials are this far apart */
+	u32 skipped;		/* waits since it stopped paying */
+	u32 backoff;		/* so many before the next trial */
 };
 
 struct vmshm_end {

@@ -269,7 +269,7 @@ static inline int vmshm_prod_arm(struct vmshm_prod *p, u64 free)
 			return err;
 		if (p->size - (p->prod - p->cons) >= free)
 			return 1;
-		if (p->event - p->cons - 1 < p->size)
+		if (p->event - p->cons - 1 < 1ULL << 63)
 			return 0;
 	}
 }
@@ -379,7 +379,7 @@ static inline int vmshm_cons_arm(struct vmshm_cons *c, u64 lowat)
 			return err;
 		if (c->prod - c->cons >= lowat)
 			return 1;
-		if (c->event - c->prod - 1 < c->size)
+		if (c->event - c->prod - 1 < 1ULL << 63)
 			return 0;
 	}
 }

@@ -17,7 +17,7 @@
 #define HELLO_LAST_MS	1000	/* up to this */
 
 LIST_HEAD(vmshm_chans);
-DEFINE_MUTEX(vmshm_chans_mutex);
+DEFINE_MUTEX(vmshm_chans_mutex);	/* writers of vmshm_chans; readers: RCU */
 
 /* What the daemon says of the peer; odd: its QEMU is connected. */
 static u64 presence(struct vmshm_chan *ch)

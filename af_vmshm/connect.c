@@ -67,6 +67,7 @@ static int start(struct socket *sock, const struct sockaddr_vmshm *to)
 		vmshm_end_put(old);
 	sk->sk_err = 0;
 	sock->state = SS_CONNECTING;
+	/* The end is whole before anybody sees the state. */
 	smp_store_release(&sk->sk_state, TCP_SYN_SENT);
 	vmshm_connect_start(end);
 put_chan:

@@ -201,7 +201,8 @@ void vmshm_ctl_reset(struct vmshm_chan *ch)
 	}
 
 	spin_lock(&ch->ctl_lock);
-	ch->refusal_head = ch->refusal_tail = 0;
+	ch->refusal_head = 0;
+	ch->refusal_tail = 0;
 	ch->credits = VMSHM_CTL_CREDITS;
 	WRITE_ONCE(ch->ctl_stuck, false);
 	vmshm_store(&ch->mine->ctl_wanted, 0);

@@ -142,6 +142,7 @@ int vmshm_end_number(struct vmshm_end *end)
 
 	spin_lock(&end->rx_lock);
 	vmshm_cons_init(&end->cons, hdr, order);
+	/* Who looks from beside the lock sees cons whole. */
 	smp_store_release(&end->rx_open, true);
 	spin_unlock(&end->rx_lock);
 	spin_lock(&end->lock);
@@ -247,6 +248,7 @@ bool vmshm_end_open(struct vmshm_end *end, struct vmshm_ring_hdr *hdr, u32 order
 	spin_lock(&end->tx_lock);
 	vmshm_prod_init(&end->prod, hdr, order);
 	end->tx_mark = end->prod.size / 4;
+	/* Who looks from beside the lock sees prod whole. */
 	smp_store_release(&end->tx_open, true);
 	spin_unlock(&end->tx_lock);
 
@@ -280,7 +282,7 @@ void vmshm_end_fail(struct vmshm_end *end, int err)
 	rcu_read_lock();
 	sk = rcu_dereference(end->sk);
 	if (sk)
-		smp_store_release(&sk->sk_state, TCP_CLOSE);
+		WRITE_ONCE(sk->sk_state, TCP_CLOSE);
 	rcu_read_unlock();
 	spin_unlock(&end->lock);
 	close_rx(end, 0);
@@ -476,9 +478,8 @@ void vmshm_end_attend(struct vmshm_end *end)
 
 	if (!READ_ONCE(end->attention))
 		return;
-	/* Pairs with wake_end(): a ring after this is seen the next time. */
 	WRITE_ONCE(end->attention, 0);
-	smp_mb();
+	smp_mb();	/* pairs with wake_end(): what rings after this is seen later */
 
 	spin_lock(&end->rx_lock);
 	if (end->rx_open)

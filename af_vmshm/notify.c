@@ -81,8 +81,10 @@ static u32 peek_flags(struct vmshm_end *end)
 {
 	u32 flags = 0;
 
+	/* Pairs with vmshm_end_number() and vmshm_end_open(): the views are whole. */
 	if (smp_load_acquire(&end->rx_open))
 		flags |= vmshm_cons_peer_flags(&end->cons);
+	/* Likewise. */
 	if (smp_load_acquire(&end->tx_open))
 		flags |= vmshm_prod_peer_flags(&end->prod);
 	return flags;
@@ -93,9 +95,8 @@ static void wake_end(struct vmshm_end *end, u32 why)
 	struct sock *sk = rcu_dereference(end->sk);
 	u32 flags = peek_flags(end);
 
-	/* Pairs with the exchange in vmshm_end_attend(). */
 	if (flags)
-		smp_store_release(&end->attention, 1);
+		smp_store_release(&end->attention, 1);	/* pairs with vmshm_end_attend() */
 	if (!sk)
 		return;
 	/* A statistic: a count that is lost to a second CPU does no harm. */

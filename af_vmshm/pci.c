@@ -92,7 +92,7 @@ static irqreturn_t pci_irq(int irq, void *data)
 
 	look_at_all(vec->dev);
 
-	if (vec->jiffy != jiffies) {
+	if (time_after(jiffies, vec->jiffy)) {
 		vec->jiffy = jiffies;
 		vec->count = 0;
 	}

@@ -62,6 +62,7 @@ __poll_t vmshm_poll(struct file *file, struct socket *sock, poll_table *wait)
 	__poll_t mask = 0;
 
 	sock_poll_wait(file, sock, wait);
+	/* Pairs with vmshm_end_open(). */
 	switch (smp_load_acquire(&sk->sk_state)) {
 	case TCP_LISTEN:
 		if (!list_empty_careful(&vs->accept_queue))

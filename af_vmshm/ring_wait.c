@@ -29,6 +29,7 @@ u64 vmshm_end_readable(struct vmshm_end *end)
 	u64 n = 0;
 
 	rcu_read_lock();
+	/* Pairs with vmshm_end_number(): cons is whole. */
 	if (smp_load_acquire(&end->rx_open))
 		n = vmshm_cons_peek(&end->cons);
 	rcu_read_unlock();
@@ -41,6 +42,7 @@ u64 vmshm_end_writable(struct vmshm_end *end)
 	u64 n = 0;
 
 	rcu_read_lock();
+	/* Pairs with vmshm_end_open(): prod is whole. */
 	if (smp_load_acquire(&end->tx_open))
 		n = vmshm_prod_peek(&end->prod);
 	rcu_read_unlock();
@@ -53,6 +55,7 @@ u64 vmshm_end_unread(struct vmshm_end *end)
 	u64 n = 0;
 
 	rcu_read_lock();
+	/* Pairs with vmshm_end_open(): prod is whole. */
 	if (smp_load_acquire(&end->tx_open))
 		n = vmshm_prod_unread(&end->prod);
 	rcu_read_unlock();

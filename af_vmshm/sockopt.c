@@ -155,6 +155,7 @@ int vmshm_getsockopt(struct socket *sock, int level, int name, char __user *to, 
 		size = sizeof(v.val);
 		break;
 	case SO_VMSHM_INFO:
+		/* Pairs with vmshm_end_open(). */
 		if (smp_load_acquire(&sock->sk->sk_state) != TCP_ESTABLISHED)
 			return -ENOTCONN;
 		vmshm_info_get(vs->end, &v.info);
@@ -200,6 +201,7 @@ int vmshm_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg)
 		return -ENOIOCTLCMD;
 	if (sk->sk_state == TCP_LISTEN)
 		return -EINVAL;
+	/* Pairs with vmshm_end_open(). */
 	if (smp_load_acquire(&sk->sk_state) == TCP_ESTABLISHED)
 		end = vmshm_sk(sk)->end;
 	if (end)

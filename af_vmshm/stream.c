@@ -98,6 +98,7 @@ static bool is_watched(struct sock *sk)
 
 	rcu_read_lock();
 	wq = rcu_dereference(sk->sk_wq);
+	/* Who comes later looks for itself: poll() arms, and looks after that. */
 	watched = wq && (waitqueue_active(&wq->wait) || wq->fasync_list);
 	rcu_read_unlock();
 	return watched;
@@ -309,7 +310,7 @@ static long rx_end(struct sock *sk, struct vmshm_end *end, size_t skip, bool *ag
 	if (READ_ONCE(end->attention))
 		vmshm_end_attend(end);
 	shut = READ_ONCE(end->peer_shutdown);
-	smp_rmb();
+	smp_rmb();		/* another thread may have seen the flags for us */
 	*again = vmshm_end_readable(end) > skip;
 	if (*again)
 		return 0;

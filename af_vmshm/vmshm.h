@@ -143,16 +143,16 @@ struct vmshm_chan {
 	struct vmshm_refusal refusals[VMSHM_CTL_CREDITS];
 	unsigned int refusal_head, refusal_tail;
 
-	spinlock_t pend_tx_lock;
+	spinlock_t pend_tx_lock;	/* the outgoing pending queue */
 	struct vmshm_queue pend_tx;
 	u32 pend_overflow;
 
-	spinlock_t pend_rx_lock;
+	spinlock_t pend_rx_lock;	/* the incoming pending queue */
 	struct vmshm_queue pend_rx;
 	u32 seen_overflow;
 	u64 doorbells_received;		/* under pend_rx_lock */
 
-	spinlock_t stats_lock;
+	spinlock_t stats_lock;		/* closed, rings */
 	struct vmshm_stats closed;	/* of ends that are gone */
 	struct list_head rings;		/* ends with memory in one's own half */
 	atomic64_t protocol_errors;
@@ -194,7 +194,7 @@ struct vmshm_end {
 	bool to_own_cid;		/* loopback: addressed by the VM's own CID */
 	u8 order_wanted;		/* log2 of the receive ring asked for */
 
-	spinlock_t lock;
+	spinlock_t lock;		/* all down to the next comment */
 	enum vmshm_end_state state;
 	bool reset;			/* not an orderly end */
 	int err;			/* what the socket is told of it, or 0 */
@@ -204,7 +204,8 @@ struct vmshm_end {
 	bool tabled;			/* in chan->ends */
 	struct list_head node;		/* chan->connects, or a listener's queue */
 
-	u8 ctl_bits;			/* under chan->ctl_lock */
+	/* Under chan->ctl_lock. */
+	u8 ctl_bits;
 	struct list_head ctl_node;
 	u8 ctl_flags;			/* of DONE */
 
@@ -261,7 +262,7 @@ struct vmshm_sock {
 	struct hlist_node bound_node;	/* vmshm_table_lock */
 	struct list_head all_node;	/* vmshm_table_lock */
 	struct delayed_work connect_work;	/* timeout of a non-blocking connect */
-	spinlock_t aq_lock;
+	spinlock_t aq_lock;		/* accept_queue, listening */
 	struct list_head accept_queue;	/* ends, under aq_lock */
 	bool listening;			/* under aq_lock */
 };

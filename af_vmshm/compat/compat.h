@@ -40,5 +40,4 @@ typedef struct sockaddr vmshm_sockaddr;
 #define vmshm_iter_sleeps(iter)	((void)(iter), false)
 #endif
 
-
 #endif /* _AF_VMSHM_COMPAT_H */

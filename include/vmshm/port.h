@@ -24,6 +24,7 @@
 #include <linux/string.h>
 #include <asm/barrier.h>
 
+/* Which needs which is argued in ring.h. */
 #define vmshm_mb()			virt_mb()
 #define vmshm_load(p)			READ_ONCE(*(p))
 #define vmshm_store(p, v)		WRITE_ONCE(*(p), (v))

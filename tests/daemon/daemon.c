@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -42,6 +43,7 @@ void daemon_run(struct vmshmd *d, const char *const *more_args)
 {
 	const char *program = getenv("VMSHMD");
 	const char *args[16] = { "vmshmd", "--config", d->conf };
+	struct rlimit limit = { d->descriptors, d->descriptors };
 	int log;
 
 	need(program, "VMSHMD does not name the daemon");
@@ -56,6 +58,8 @@ void daemon_run(struct vmshmd *d, const char *const *more_args)
 	dup2(log, STDERR_FILENO);
 	dup2(log, STDOUT_FILENO);
 	close(log);
+	if (d->descriptors)
+		setrlimit(RLIMIT_NOFILE, &limit);
 	execv(program, (char *const *)args);
 	_exit(127);
 }

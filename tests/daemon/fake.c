@@ -14,8 +14,11 @@
 int fake_connect(const struct vmshmd *d, const char *segment, const char *member)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	/* A full backlog makes connect() wait. */
+	struct timeval limit = { .tv_sec = PATIENCE / 1000 };
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s/%s.sock", d->run, segment,
 		 member);
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address))) {

@@ -51,6 +51,7 @@ struct vmshmd {
 	char run[80];		/* its runtime directory, below that */
 	char conf[80];
 	char log[80];
+	unsigned int descriptors;	/* how many it may have, 0: as it comes */
 };
 
 /* The two lines of members and segments that most tests want. */

@@ -147,8 +147,8 @@ static void ends_anywhere(unsigned int fds)
 		close(socket);
 		served += !(stop % 16) && others_served();
 	}
-	ok(served == all / 16 + 1, "others are served while a client ends after each of %u messages",
-	   all);
+	ok(served == all / 16 + 1,
+	   "others are served while a client ends after each of %u messages", all);
 	ok(crowd_served("m5"), "so is the member itself afterwards");
 	ok(fds_are(fds), "clients that end in the middle leave nothing behind");
 }
@@ -268,7 +268,8 @@ static void comes_and_goes(unsigned int fds)
 		good++;
 	}
 	ok(good == 400, "400 clients, one after the other, are served");
-	ok(soon(vmshm_word_read(&fake_member(&witness, 0)->presence) % 2 == 0), "the last one is gone");
+	ok(soon(vmshm_word_read(&fake_member(&witness, 0)->presence) % 2 == 0),
+	   "the last one is gone");
 	blocks_after = fake_blocks(&witness);
 	ok(blocks_after == blocks, "the segment takes no more memory: %llu bytes",
 	   (unsigned long long)blocks_after);

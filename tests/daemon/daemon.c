@@ -116,7 +116,8 @@ void daemon_end(struct vmshmd *d)
 
 		for (unsigned int i = 0; i < NR(reports); i++)
 			clean &= !daemon_said(d, reports[i]);
-		if (!ok(status == 0 && clean, "the daemon ends with 0, and no check found anything"))
+		if (!ok(status == 0 && clean,
+			"the daemon ends with 0, and no check found anything"))
 			diag("exit status %d; its log is %s", status, d->log);
 		clean &= status == 0;
 	}
@@ -132,7 +133,7 @@ unsigned int daemon_said(const struct vmshmd *d, const char *text)
 	size_t size = 0;
 
 	while (file && getline(&line, &size, file) >= 0)
-		count += strstr(line, text) != NULL;
+		count += !!strstr(line, text);
 	free(line);
 	if (file)
 		fclose(file);

@@ -64,7 +64,8 @@ static void too_few(void)
 	struct vmshmd many;
 
 	daemon_prepare(&many);
-	daemon_config(&many, MEMBERS_AB "segments = ( { name = \"a-b\"; members = [ \"a\", \"b\" ];\n"
+	daemon_config(&many, MEMBERS_AB
+		"segments = ( { name = \"a-b\"; members = [ \"a\", \"b\" ];\n"
 		      "size = \"64G\"; huge_pages = true; } );\n");
 	daemon_run(&many, NULL);
 	ok(daemon_stop(&many, 0) == 1 &&

@@ -46,7 +46,8 @@ static char *configuration(void)
 				cid_of((unsigned int)i, (unsigned int)j));
 	fprintf(f, ");\nsegments = (");
 	for (i = 0; i < NR(table); i++) {
-		fprintf(f, "%s{ name = \"%s\"; size = \"%lluK\"; vectors = %u; shared = %s; members = [",
+		fprintf(f,
+			"%s{ name = \"%s\"; size = \"%lluK\"; vectors = %u; shared = %s; members = [",
 			i ? ",\n" : "", table[i].segment, (unsigned long long)table[i].size >> 10,
 			table[i].vectors, table[i].shared ? "true" : "false");
 		for (j = 0; j < table[i].members; j++)

@@ -23,7 +23,8 @@ static const char configuration[] =
 	"{ name = \"x\"; cid = 7; }, { name = \"y\"; cid = 8; }, { name = \"z\"; cid = 9; } );\n"
 	"segments = ( { name = \"a-b\"; members = [ \"a\", \"b\" ]; size = \"64M\"; },\n"
 	"{ name = \"c-e\"; members = [ \"c\", \"e\" ]; size = \"16M\"; },\n"
-	"{ name = \"trio\"; members = [ \"x\", \"y\", \"z\" ]; shared = true; size = \"16M\"; } );\n";
+	"{ name = \"trio\"; members = [ \"x\", \"y\", \"z\" ];\n"
+	"shared = true; size = \"16M\"; } );\n";
 
 static struct vmshmd d;
 
@@ -55,8 +56,10 @@ static void presence_and_bells(void)
 	ok(bell_rings(b.own.fds[0], PATIENCE), "b is rung when a comes");
 	ok(!bell_rings(b.own.fds[1], 0), "on its first vector alone");
 	ok(bell_rings(a.own.fds[0], PATIENCE), "the ring for a, when b came, waited for it");
-	ok(same_file(a.own.fds[0], b.peers[0].fds[0]) && same_file(a.own.fds[1], b.peers[0].fds[1]) &&
-	   same_file(b.own.fds[0], a.peers[0].fds[0]) && same_file(b.own.fds[1], a.peers[0].fds[1]),
+	ok(same_file(a.own.fds[0], b.peers[0].fds[0]) &&
+	   same_file(a.own.fds[1], b.peers[0].fds[1]) &&
+	   same_file(b.own.fds[0], a.peers[0].fds[0]) &&
+	   same_file(b.own.fds[1], a.peers[0].fds[1]),
 	   "what one rings is what the other waits on");
 	fake_leave(&a);
 	ok(bell_rings(b.own.fds[0], PATIENCE), "b is rung when a goes");
@@ -153,7 +156,7 @@ static void memory_goes_back(void)
 	struct fake a, b;
 	u64 before, full;
 	pid_t pid;
-	u8 *kept;
+	u8 *kept, *side;
 
 	need(join(&b, "a-b", "b"), "b is not served");
 	c = fake_channel(&b, 0);
@@ -169,13 +172,14 @@ static void memory_goes_back(void)
 		;
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
-	ok(bell_rings(b.own.fds[0], PATIENCE) && presence(&b, 0) % 2 == 0, "a is killed, b is rung");
+	ok(bell_rings(b.own.fds[0], PATIENCE) && presence(&b, 0) % 2 == 0,
+	   "a is killed, b is rung");
 	ok(fake_blocks(&b) == before, "all that a used has gone back by then");
 	ok(is_zero(b.map + c->half_off[0], c->half_size), "its half is zero");
 	ok(is_zero(b.map + c->side_off[0], VMSHM_SIDE_SIZE), "its side is zero");
 	ok(kept[0] == 0xcc && !memcmp(kept, kept + 1, (1 << 20) - 1), "b's half is untouched");
-	ok(b.map[c->side_off[1]] == 0xdd && !memcmp(b.map + c->side_off[1],
-						   b.map + c->side_off[1] + 1, VMSHM_SIDE_SIZE - 1),
+	side = b.map + c->side_off[1];
+	ok(side[0] == 0xdd && !memcmp(side, side + 1, VMSHM_SIDE_SIZE - 1),
 	   "b's side is untouched");
 
 	/* A successor that is waiting already gets in only after that. */
@@ -251,7 +255,8 @@ static void forged_tables(void)
 	ok(!fallocate(b.memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)b.size),
 	   "a member can punch out all of the segment");
 	need(join(&a, "a-b", "a"), "a is not served after the tables were punched out");
-	ok(((struct vmshm_member *)(b.map + offset))->presence % 2 == 1, "presence is still published");
+	ok(((struct vmshm_member *)(b.map + offset))->presence % 2 == 1,
+	   "presence is still published");
 	fake_leave(&a);
 	fake_leave(&b);
 }
@@ -281,7 +286,8 @@ static void full_bells(void)
 	while (bell_rings(b.own.fds[0], 50))
 		;
 	/* Full and blocking: a careless write would never return. */
-	need(write(b.own.fds[0], &most, sizeof(most)) == sizeof(most), "the eventfd cannot be filled");
+	need(write(b.own.fds[0], &most, sizeof(most)) == sizeof(most),
+	     "the eventfd cannot be filled");
 	need(!fcntl(b.own.fds[0], F_SETFL, fcntl(b.own.fds[0], F_GETFL) & ~O_NONBLOCK), "fcntl");
 	for (int i = 0; i < 10; i++) {
 		need(join(&a, "a-b", "a"), "a is not served beside a full doorbell");
@@ -332,7 +338,8 @@ static void racing_bells(void)
 	}
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
-	ok(good == 60, "a doorbell that turns full and blocking at any time holds up nobody else's: %u of 60",
+	ok(good == 60,
+	   "a doorbell that turns full and blocking at any time holds up nobody else's: %u of 60",
 	   good);
 	fake_leave(&b);
 	fake_leave(&c);

@@ -224,13 +224,16 @@ static void reload_changes(void)
 	ok(!daemon_reload(&d, ABC "segments = ( " BC ",\n"
 			  "{ name = \"a-b\"; members = [ \"a\", \"b\" ]; size = \"32M\"; } );\n"),
 	   "a segment in use cannot get another size");
-	ok(daemon_said(&d, "segment a-b: cannot change while member a is connected") == 1,
+	ok(daemon_said(&d, "segment a-b: cannot change while a is connected") == 1,
 	   "the log says why");
 	ok(undisturbed(&a) && serves(&d, "a-b", "b") && !there(&d, "b-c"), "nothing has changed");
-	ok(!daemon_reload(&d, "members = ( { name = \"a\"; cid = 3; }, { name = \"b\"; cid = 9; } );\n"
-			  "segments = ( " COUPLE_AB " );\n") && undisturbed(&a),
+	ok(!daemon_reload(&d,
+			  "members = ( { name = \"a\"; cid = 3; }, { name = \"b\"; cid = 9; } );\n"
+			  "segments = ( " COUPLE_AB " );\n") &&
+		   undisturbed(&a),
 	   "nor can a member in use get a peer with another CID");
-	ok(daemon_reload(&d, MEMBERS_AB "segments = ( { name = \"a-b\"; members = [ \"a\", \"b\" ];\n"
+	ok(daemon_reload(&d, MEMBERS_AB
+		"segments = ( { name = \"a-b\"; members = [ \"a\", \"b\" ];\n"
 			 "size = \"16M\"; mode = \"0640\"; } );\n") &&
 	   mode_of(&d, "a-b/a.sock") == 0640 && undisturbed(&a), "who may connect can change");
 	fake_leave(&a);
@@ -278,7 +281,8 @@ static void reload_refused(void)
 	need(!mkdir(path_in(&d, "b-c"), 0755), "mkdir");
 	fd = open(path_in(&d, "b-c/c.sock"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	close(fd);
-	ok(!daemon_reload(&d, "members = ( { name = \"a\"; cid = 3; }, { name = \"b\"; cid = 4; },\n"
+	ok(!daemon_reload(&d,
+			  "members = ( { name = \"a\"; cid = 3; }, { name = \"b\"; cid = 4; },\n"
 			  "{ name = \"c\"; cid = 5; }, { name = \"e\"; cid = 6; } );\n"
 			  "segments = ( { name = \"c-e\"; members = [ \"c\", \"e\" ]; },\n" BC ",\n"
 			  "{ name = \"a-c\"; members = [ \"a\", \"c\" ]; } );\n"),

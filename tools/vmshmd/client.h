@@ -8,10 +8,10 @@
 
 #include "segment.h"
 
-typedef struct sd_event sd_event;
+struct sd_event;
 
 /* Takes @fd over, a non-blocking socket; NULL with errno (and @fd still open). */
-struct client *client_new(struct seat *seat, sd_event *event, int fd);
+struct client *client_new(struct seat *seat, struct sd_event *event, int fd);
 
 /* Begin to send; may end in seat_client_gone(). */
 void client_start(struct client *client);
@@ -19,7 +19,7 @@ void client_start(struct client *client);
 /* Look whether the client is gone; true: it was, and seat_client_gone() ran. */
 bool client_check(struct client *client);
 
-sd_event *client_event(const struct client *client);
+struct sd_event *client_event(const struct client *client);
 void client_free(struct client *client);
 
 #endif

@@ -54,7 +54,8 @@ static int seen_order(const void *one, const void *other)
 }
 
 /* Returns what was there before under @key, NULL if it is new (and now there). */
-static const struct seen *see(void **tree, const char *key, const config_setting_t *where, u32 index)
+static const struct seen *see(void **tree, const char *key, const config_setting_t *where,
+			      u32 index)
 {
 	struct seen *mine = calloc(1, sizeof(*mine)), **found;
 
@@ -113,14 +114,16 @@ static void read_member(struct check *c, const config_setting_t *group)
 		snprintf(text, sizeof(text), "%u", m->cid);
 		before = see(&c->cids, text, cid, 0);
 		if (before)
-			mistake(&c->r, cid, "CID %u is given twice (before: line %u), expected one member a CID",
+			mistake(&c->r, cid,
+				"CID %u is given twice (before: line %u), expected one member a CID",
 				m->cid, config_setting_source_line(before->where));
 	}
 	if (!read_name(&c->r, name, m->name))
 		return;
 	before = see(&c->member_names, m->name, name, c->config->nr_members);
 	if (before) {
-		mistake(&c->r, name, "there are two members '%s' (before: line %u), expected another name",
+		mistake(&c->r, name,
+			"there are two members '%s' (before: line %u), expected another name",
 			m->name, config_setting_source_line(before->where));
 		return;
 	}
@@ -139,26 +142,30 @@ static void read_segment_members(struct check *c, const config_setting_t *list,
 		bool twice = false;
 
 		if (!name) {
-			mistake(&c->r, item, "a segment's member is no string, expected a member's name in quotes");
+			mistake(&c->r, item,
+				"a segment's member is no string, expected a member's name in quotes");
 			continue;
 		}
 		member = seen_before(&c->member_names, name);
 		if (!member) {
-			mistake(&c->r, item, "there is no member '%s', expected a name from 'members'",
+			mistake(&c->r, item,
+				"there is no member '%s', expected a name from 'members'",
 				name);
 			continue;
 		}
 		for (u32 j = 0; j < s->nr_members; j++)
 			twice |= s->members[j] == member->index;
 		if (twice)
-			mistake(&c->r, item, "member '%s' is listed twice, expected each member once",
+			mistake(&c->r, item,
+				"member '%s' is listed twice, expected each member once",
 				name);
 		else if (s->nr_members < VMSHM_MEMBERS_MAX)
 			s->members[s->nr_members++] = member->index;
 	}
 }
 
-static void check_couples(struct check *c, const config_setting_t *at, const struct config_segment *s)
+static void check_couples(struct check *c, const config_setting_t *at,
+			  const struct config_segment *s)
 {
 	const struct config_member *m = c->config->members;
 
@@ -243,7 +250,8 @@ static void read_segment(struct check *c, const config_setting_t *group)
 		check_paths(c, name ? name : list, s);
 	}
 	if (c->r.mistakes == mistakes && geometry_make(&geometry, s->size, s->nr_members, s->huge))
-		mistake(&c->r, size ? size : group, "%s is too small for %u channel%s%s, expected at least %s",
+		mistake(&c->r, size ? size : group,
+			"%s is too small for %u channel%s%s, expected at least %s",
 			size_text(s->size).text, geometry.nr_channels,
 			geometry.nr_channels == 1 ? "" : "s", s->huge ? " in huge pages" : "",
 			size_text(geometry_min_size(s->nr_members, s->huge)).text);
@@ -283,7 +291,8 @@ static void read_runtime_dir(struct check *c, const config_setting_t *setting, c
 		dir = given;
 	if (dir[0] != '/') {
 		if (given)
-			mistake(&c->r, NULL, "--runtime-dir is '%s', expected an absolute path", dir);
+			mistake(&c->r, NULL,
+				"--runtime-dir is '%s', expected an absolute path", dir);
 		else
 			mistake(&c->r, setting, "'runtime_dir' is '%s', expected an absolute path",
 				dir);

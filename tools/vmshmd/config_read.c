@@ -184,13 +184,15 @@ bool reader_open(struct reader *r, const char *path)
 {
 	const char *last = NULL;
 	char *text, *dir, *slash;
+	unsigned int line;
 	bool ok;
 
 	*r = (struct reader){ .path = path };
 	config_init(&r->file);
 	text = read_text(path);
 	if (!text) {
-		mistake(r, NULL, "cannot be read: %s; expected a configuration as in vmshmd.conf(5)",
+		mistake(r, NULL,
+			"cannot be read: %s; expected a configuration as in vmshmd.conf(5)",
 			errno == EILSEQ ? "it is not a text file" : strerror(errno));
 		return false;
 	}
@@ -202,8 +204,9 @@ bool reader_open(struct reader *r, const char *path)
 	}
 	free(dir);
 	ok = config_read_string(&r->file, text);
+	line = (unsigned int)config_error_line(&r->file);
 	if (!ok)
-		mistake_in(r, config_error_file(&r->file), (unsigned int)config_error_line(&r->file),
+		mistake_in(r, config_error_file(&r->file), line,
 			   "%s, expected settings as in vmshmd.conf(5)",
 			   config_error_text(&r->file));
 	check_numbers(r, NULL, text);
@@ -309,8 +312,8 @@ const config_setting_t *get_key(const config_setting_t *group, const struct key 
 
 bool read_name(struct reader *r, const config_setting_t *setting, char value[VMSHM_NAME_LEN])
 {
-	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				      "0123456789_-.";
+	static const char allowed[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
 	const char *name;
 
 	if (!setting)
@@ -327,7 +330,7 @@ bool read_name(struct reader *r, const config_setting_t *setting, char value[VMS
 			name, VMSHM_NAME_LEN - 1);
 		return false;
 	}
-	strcpy(value, name);
+	memcpy(value, name, strlen(name) + 1);
 	return true;
 }
 
@@ -373,7 +376,8 @@ void read_size(struct reader *r, const config_setting_t *setting, u64 *value)
 		end++;
 	}
 	if (!isdigit((unsigned char)*text) || *end || errno || number > UINT64_MAX >> shift) {
-		mistake(r, setting, "'%s' is '%s', expected a number of bytes, or with K, M or G after it",
+		mistake(r, setting,
+			"'%s' is '%s', expected a number of bytes, or with K, M or G after it",
 			config_setting_name(setting), text);
 		return;
 	}
@@ -416,7 +420,8 @@ void read_user(struct reader *r, const config_setting_t *setting, uid_t *value)
 	if (user)
 		*value = user->pw_uid;
 	else if (!numeric_id(name, value))
-		mistake(r, setting, "there is no user '%s', expected a user's name or number", name);
+		mistake(r, setting,
+			"there is no user '%s', expected a user's name or number", name);
 }
 
 void read_group(struct reader *r, const config_setting_t *setting, gid_t *value)

@@ -169,11 +169,12 @@ int main(int argc, char **argv)
 	static const struct argp argp = {
 		.options = option_list,
 		.parser = parse_option,
-		.doc = "The host daemon of AF_VMSHM: gives couples of VMs shared memory and doorbells "
-		       "through QEMU's ivshmem-doorbell device.\v"
-		       "Runs in the foreground and logs to stderr. SIGHUP reads the configuration "
-		       "again, SIGTERM and SIGINT end it. Exit status: 0 ended or checked, 1 the host "
-		       "refused something, 2 wrong arguments, 3 mistakes in the configuration.",
+		.doc =
+			"The host daemon of AF_VMSHM: shared memory and doorbells for couples of VMs.\v"
+			"It runs in the foreground and logs to stderr.\n"
+			"SIGHUP reads the configuration again, SIGTERM and SIGINT end it.\n"
+			"Exit status: 0 it ended or the configuration is right, 1 the host refused\n"
+			"something, 2 wrong arguments, 3 mistakes in the configuration.",
 	};
 	struct daemon d = { .options.config = CONFIG_DEFAULT_PATH };
 	unsigned int mistakes;

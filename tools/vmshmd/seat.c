@@ -20,15 +20,9 @@
 #define BACKLOG		8
 #define RETRY_USEC	1000000
 
-#define SEAT_FMT	"segment %s: member %s"
-#define SEAT_ARGS(seat)	(seat)->segment->name, (seat)->name
-
 static bool may_say(struct seat *seat)
 {
-	char about[2 * VMSHM_NAME_LEN + 24];
-
-	snprintf(about, sizeof(about), SEAT_FMT, SEAT_ARGS(seat));
-	return say_may(&seat->say_limit, about);
+	return say_may(&seat->say_limit, seat->bell->label);
 }
 
 /* ---- the socket ---- */
@@ -63,22 +57,21 @@ static int clear_path(const struct seat *seat)
 	if (lstat(seat->path, &st)) {
 		if (errno == ENOENT)
 			return 0;
-		say(SEAT_FMT ": %s: %s", SEAT_ARGS(seat), seat->path, strerror(errno));
+		say("%s: %s: %s", seat->bell->label, seat->path, strerror(errno));
 		return -1;
 	}
 	if (!S_ISSOCK(st.st_mode)) {
-		say(SEAT_FMT ": %s is there and is no socket; remove it", SEAT_ARGS(seat),
-		    seat->path);
+		say("%s: %s is there and is no socket; remove it", seat->bell->label, seat->path);
 		return -1;
 	}
 	if (is_live(seat->path)) {
-		say(SEAT_FMT ": another process listens on %s; end it first", SEAT_ARGS(seat),
+		say("%s: another process listens on %s; end it first", seat->bell->label,
 		    seat->path);
 		return -1;
 	}
 	if (unlink(seat->path)) {
-		say(SEAT_FMT ": the stale socket %s cannot be removed: %s", SEAT_ARGS(seat),
-		    seat->path, strerror(errno));
+		say("%s: the stale socket %s cannot be removed: %s", seat->bell->label, seat->path,
+		    strerror(errno));
 		return -1;
 	}
 	return 0;
@@ -88,14 +81,13 @@ int seat_set_access(struct seat *seat, struct access access)
 {
 	if (access.uid != (uid_t)-1 || access.gid != (gid_t)-1) {
 		if (lchown(seat->path, access.uid, access.gid)) {
-			say(SEAT_FMT ": %s cannot be given to user %d, group %d: %s",
-			    SEAT_ARGS(seat), seat->path, (int)access.uid, (int)access.gid,
-			    strerror(errno));
+			say("%s: %s cannot be given to user %d, group %d: %s", seat->bell->label,
+			    seat->path, (int)access.uid, (int)access.gid, strerror(errno));
 			return -1;
 		}
 	}
 	if (chmod(seat->path, access.mode)) {
-		say(SEAT_FMT ": the mode of %s cannot be set: %s", SEAT_ARGS(seat), seat->path,
+		say("%s: the mode of %s cannot be set: %s", seat->bell->label, seat->path,
 		    strerror(errno));
 		return -1;
 	}
@@ -114,7 +106,7 @@ int seat_open(struct seat *seat, sd_event *event, const char *runtime_dir, struc
 	if (asprintf(&seat->path, "%s/%s/%s" CONFIG_SOCKET_SUFFIX, runtime_dir,
 		     seat->segment->name, seat->name) < 0) {
 		seat->path = NULL;
-		say(SEAT_FMT ": out of memory", SEAT_ARGS(seat));
+		say("%s: out of memory", seat->bell->label);
 		return -1;
 	}
 	if (clear_path(seat)) {
@@ -126,7 +118,7 @@ int seat_open(struct seat *seat, sd_event *event, const char *runtime_dir, struc
 	seat->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (seat->listen_fd < 0 ||
 	    bind(seat->listen_fd, (struct sockaddr *)&address, sizeof(address))) {
-		say(SEAT_FMT ": cannot make the socket %s: %s", SEAT_ARGS(seat), seat->path,
+		say("%s: cannot make the socket %s: %s", seat->bell->label, seat->path,
 		    strerror(errno));
 		free(seat->path);
 		seat->path = NULL;
@@ -140,8 +132,7 @@ int seat_open(struct seat *seat, sd_event *event, const char *runtime_dir, struc
 	err = listen(seat->listen_fd, BACKLOG) ? -errno :
 	      sd_event_add_io(event, &seat->listener, seat->listen_fd, EPOLLIN, on_connect, seat);
 	if (err < 0) {
-		say(SEAT_FMT ": cannot listen on %s: %s", SEAT_ARGS(seat), seat->path,
-		    strerror(-err));
+		say("%s: cannot listen on %s: %s", seat->bell->label, seat->path, strerror(-err));
 		seat_close(seat);
 		return -1;
 	}
@@ -185,8 +176,7 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *arg)
 static void wait_a_while(struct seat *seat, const char *what, int err)
 {
 	if (may_say(seat))
-		say(SEAT_FMT ": %s: %s; trying again in a second", SEAT_ARGS(seat), what,
-		    strerror(err));
+		say("%s: %s: %s; trying again in a second", seat->bell->label, what, strerror(err));
 	if (!seat->retry &&
 	    sd_event_add_time_relative(sd_event_source_get_event(seat->listener), &seat->retry,
 				       CLOCK_MONOTONIC, RETRY_USEC, 0, on_retry, seat) >= 0)
@@ -198,15 +188,15 @@ static void admit(struct seat *seat, int fd, const struct ucred *who)
 	seat->client = client_new(seat, sd_event_source_get_event(seat->listener), fd);
 	if (!seat->client) {
 		if (may_say(seat))
-			say(SEAT_FMT ": process %d cannot be served: %s", SEAT_ARGS(seat),
-			    who->pid, strerror(errno));
+			say("%s: process %d cannot be served: %s", seat->bell->label, who->pid,
+			    strerror(errno));
 		close(fd);
 		return;
 	}
 	segment_set_presence(seat, true);
 	if (may_say(seat))
-		say(SEAT_FMT ": connected: process %d, user %u, presence %" PRIu64,
-		    SEAT_ARGS(seat), who->pid, who->uid, seat->presence);
+		say("%s: connected: process %d, user %u, presence %" PRIu64, seat->bell->label,
+		    who->pid, who->uid, seat->presence);
 	client_start(seat->client);
 }
 
@@ -234,8 +224,8 @@ static int on_connect(sd_event_source *source, int listen_fd, uint32_t events, v
 		return 0;
 	}
 	if (may_say(seat))
-		say(SEAT_FMT ": refused: process %d, user %u, while another is connected",
-		    SEAT_ARGS(seat), who.pid, who.uid);
+		say("%s: refused: process %d, user %u, while another is connected",
+		    seat->bell->label, who.pid, who.uid);
 	close(fd);
 	return 0;
 }
@@ -247,7 +237,7 @@ static void free_again(struct seat *seat)
 	seat->wiping = sd_event_source_disable_unref(seat->wiping);
 	segment_set_presence(seat, false);
 	if (may_say(seat))
-		say(SEAT_FMT ": its memory is given back, presence %" PRIu64, SEAT_ARGS(seat),
+		say("%s: its memory is given back, presence %" PRIu64, seat->bell->label,
 		    seat->presence);
 	if (!seat->retry)
 		listen_on(seat, true);
@@ -267,7 +257,7 @@ void seat_client_gone(struct seat *seat, const char *why)
 	int err;
 
 	if (may_say(seat))
-		say(SEAT_FMT ": %s", SEAT_ARGS(seat), why);
+		say("%s: %s", seat->bell->label, why);
 	listen_on(seat, false);
 	/* In small steps between other events; at once where that can't be. */
 	err = sd_event_add_defer(event, &seat->wiping, on_wipe, seat);
@@ -291,9 +281,9 @@ void seat_evict(struct seat *seat)
 	if (!was_here)
 		return;
 	segment_set_presence(seat, false);
-	say(SEAT_FMT ": let go, presence %" PRIu64
-	    "; its QEMU keeps the memory until the device is unplugged", SEAT_ARGS(seat),
-	    seat->presence);
+	say("%s: let go, presence %" PRIu64
+	    "; its QEMU keeps the memory until the device is unplugged",
+	    seat->bell->label, seat->presence);
 }
 
 void seat_abandon(struct seat *seat)

@@ -13,10 +13,11 @@
 
 #include "segment.h"
 
-typedef struct sd_event sd_event;
+struct sd_event;
 
 /* Make the socket and listen: 0, or -1, said in the log. */
-int seat_open(struct seat *seat, sd_event *event, const char *runtime_dir, struct access access);
+int seat_open(struct seat *seat, struct sd_event *event, const char *runtime_dir,
+	      struct access access);
 
 /* Apply other owners or another mode to the socket. */
 int seat_set_access(struct seat *seat, struct access access);

@@ -16,7 +16,7 @@
 
 struct client;
 struct segment;
-typedef struct sd_event_source sd_event_source;
+struct sd_event_source;
 
 /* How far the memory of a member that is gone has been given back. */
 struct wipe {
@@ -38,9 +38,9 @@ struct seat {
 	struct access access;
 	char *path;
 	int listen_fd;
-	sd_event_source *listener;
-	sd_event_source *retry;		/* listens again after a shortage */
-	sd_event_source *wiping;
+	struct sd_event_source *listener;
+	struct sd_event_source *retry;		/* listens again after a shortage */
+	struct sd_event_source *wiping;
 	struct wipe wipe;
 	struct client *client;
 	struct say_limit say_limit;

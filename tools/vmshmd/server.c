@@ -19,7 +19,7 @@
 #define LOCK_NAME	".lock"
 
 struct server {
-	sd_event *event;
+	struct sd_event *event;
 	char *runtime_dir;
 	int dir_fd;
 	int lock_fd;
@@ -54,27 +54,28 @@ static int lock_dir(struct server *server)
 			    strerror(errno));
 			return -1;
 		}
-		if (flock(server->lock_fd, LOCK_EX | LOCK_NB)) {
-			n = read(server->lock_fd, pid, sizeof(pid) - 1);
-			pid[n > 0 ? strcspn(pid, "\n") : 0] = '\0';
-			say("another vmshmd (process %s) serves %s; end it or give another --runtime-dir",
-			    pid, server->runtime_dir);
-			close(server->lock_fd);
-			server->lock_fd = -1;
-			return -1;
-		}
+		if (flock(server->lock_fd, LOCK_EX | LOCK_NB))
+			break;
 		/* The one before removes its file when it ends: is this still it? */
 		if (!fstat(server->lock_fd, &held) &&
 		    !fstatat(server->dir_fd, LOCK_NAME, &there, AT_SYMLINK_NOFOLLOW) &&
-		    held.st_dev == there.st_dev && held.st_ino == there.st_ino)
-			break;
+		    held.st_dev == there.st_dev && held.st_ino == there.st_ino) {
+			if (!ftruncate(server->lock_fd, 0) &&
+			    dprintf(server->lock_fd, "%d\n", (int)getpid()) > 0)
+				return 0;
+			say("%s/" LOCK_NAME " cannot be written: %s", server->runtime_dir,
+			    strerror(errno));
+			return -1;
+		}
 		close(server->lock_fd);
 	}
-	if (ftruncate(server->lock_fd, 0) || dprintf(server->lock_fd, "%d\n", (int)getpid()) < 0) {
-		say("%s/" LOCK_NAME " cannot be written: %s", server->runtime_dir, strerror(errno));
-		return -1;
-	}
-	return 0;
+	n = read(server->lock_fd, pid, sizeof(pid) - 1);
+	pid[n > 0 ? strcspn(pid, "\n") : 0] = '\0';
+	say("another vmshmd (process %s) serves %s; end it or give another --runtime-dir", pid,
+	    server->runtime_dir);
+	close(server->lock_fd);
+	server->lock_fd = -1;
+	return -1;
 }
 
 static int open_dir(struct server *server)
@@ -90,13 +91,16 @@ static int open_dir(struct server *server)
 		say("the directory %s cannot be opened: %s", server->runtime_dir, strerror(errno));
 		return -1;
 	}
-	if (st.st_mode & S_IWOTH)
-		say("the directory %s can be written by everybody, who could put their own sockets there",
+	if (st.st_mode & 0002)
+		say("the directory %s can be written by everybody: anyone can put sockets there",
 		    server->runtime_dir);
 	return lock_dir(server);
 }
 
 /* ---- one segment ---- */
+
+static const char sharing_means[] =
+	"shared = true gives up isolation: each member can read and forge all that is here";
 
 static void announce(const struct segment *s)
 {
@@ -110,8 +114,7 @@ static void announce(const struct segment *s)
 	    s->huge ? " in huge pages" : "", s->vectors, s->vectors == 1 ? "" : "s",
 	    s->shared ? "a shared group" : "a couple", members);
 	if (s->shared)
-		say("segment %s: shared = true gives up isolation inside the group: each of its %u members can read and overwrite what the others exchange here, and pose as any of them",
-		    s->name, s->nr_seats);
+		say("segment %s: %s", s->name, sharing_means);
 }
 
 static const struct config_member *member_called(const struct config *config,
@@ -218,7 +221,7 @@ static int check_unused(const struct segment *s)
 {
 	for (u32 i = 0; i < s->nr_seats; i++) {
 		if (s->seats[i].client || s->seats[i].wiping) {
-			say("segment %s: cannot change while member %s is connected; give the changed segment another name",
+			say("segment %s: cannot change while %s is connected; use another name",
 			    s->name, s->seats[i].name);
 			return -1;
 		}
@@ -308,15 +311,19 @@ int server_reload(struct server *server, const struct config *config)
 	return take_over(server, config);
 }
 
-struct server *server_start(sd_event *event, const struct config *config)
+struct server *server_start(struct sd_event *event, const struct config *config)
 {
 	struct server *server = calloc(1, sizeof(*server));
 
-	if (!server || !(server->runtime_dir = strdup(config->runtime_dir))) {
+	char *runtime_dir = strdup(config->runtime_dir);
+
+	if (!server || !runtime_dir) {
 		say("out of memory");
 		free(server);
+		free(runtime_dir);
 		return NULL;
 	}
+	server->runtime_dir = runtime_dir;
 	server->event = event;
 	server->dir_fd = -1;
 	server->lock_fd = -1;

@@ -8,14 +8,14 @@
 
 #include "config.h"
 
-typedef struct sd_event sd_event;
+struct sd_event;
 struct server;
 
 /*
  * Lock the runtime directory of @config, make its segments and listen. NULL
  * when that can't be, said in the log, and then nothing is left behind.
  */
-struct server *server_start(sd_event *event, const struct config *config);
+struct server *server_start(struct sd_event *event, const struct config *config);
 
 /*
  * Take over another configuration: segments that are new are made, others

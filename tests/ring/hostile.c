@@ -17,15 +17,9 @@
 #define ORDER 12
 #define ENTRIES 64
 #define CANARY 0x5ca1ab1e0ddba11ULL
-#define HALF (1ULL << 20)
+#define HALF 1048576ULL
 
-/* What both sides see. */
-struct shared {
-	struct vmshm_ring_hdr *hdr[2];	/* in the view of the process that mapped it */
-	u8 *data[2];
-	u64 pad[16];
-};
-
+/* What both sides see, besides two rings. */
 struct queues {
 	u32 prod[VMSHM_LINE / 4];
 	u32 cons[VMSHM_LINE / 4];
@@ -159,17 +153,18 @@ static void liar(void *arg)
 			vmshm_store(&g->q->cons[0], vmshm_load(&g->q->cons[0]) + 1);
 			break;
 		default:	/* near the truth, so that the game goes on */
-			vmshm_store(&hdr[0]->cons, lie(&rng, vmshm_load(&hdr[0]->prod),
-						      vmshm_load(&hdr[0]->cons)));
-			vmshm_store(&hdr[1]->prod, lie(&rng, vmshm_load(&hdr[1]->cons),
-						      vmshm_load(&hdr[1]->prod)));
+			a = lie(&rng, vmshm_load(&hdr[0]->prod), vmshm_load(&hdr[0]->cons));
+			b = lie(&rng, vmshm_load(&hdr[1]->cons), vmshm_load(&hdr[1]->prod));
+			vmshm_store(&hdr[0]->cons, a);
+			vmshm_store(&hdr[1]->prod, b);
 		}
 	}
 }
 
 /* ---- the checked side ---- */
 
-#define BAD(g, ...) do { rt_fail(&(g)->fail, __VA_ARGS__); return false; } while (0)
+/* Something that must not be; false. */
+#define bad(g, ...) (rt_fail(&(g)->fail, __VA_ARGS__), false)
 
 static bool spans_inside(const struct vmshm_span *span, int n, const u8 *data, u64 size, u64 len)
 {
@@ -242,7 +237,7 @@ static bool produce(struct game *g, struct vmshm_prod *p, struct rt_rng *rng, bo
 	switch (rt_below(rng, 6)) {
 	case 0:
 		if (vmshm_prod_peek(p) > p->size || vmshm_prod_unread(p) > p->size)
-			BAD(g, "producer: peek or unread is above the size");
+			return bad(g, "producer: peek or unread is above the size");
 		return true;
 	case 1:
 		vmshm_prod_set_flags(p, (u32)rt_below(rng, 8));
@@ -251,13 +246,13 @@ static bool produce(struct game *g, struct vmshm_prod *p, struct rt_rng *rng, bo
 	case 2:
 		i = vmshm_prod_arm(p, 1 + rt_below(rng, p->size));
 		if (i != 0 && i != 1 && i != -EPROTO)
-			BAD(g, "producer: arm says %d", i);
+			return bad(g, "producer: arm says %d", i);
 		*lied = i < 0;
 		break;
 	default:
 		space = vmshm_prod_space(p, want);
 		if (space != -EPROTO && (space < 0 || space > (long)p->size))
-			BAD(g, "producer: space is %ld", space);
+			return bad(g, "producer: space is %ld", space);
 		*lied = space < 0;
 		if (space <= 0)
 			break;
@@ -265,17 +260,17 @@ static bool produce(struct game *g, struct vmshm_prod *p, struct rt_rng *rng, bo
 		len = 1 + rt_below(rng, (u64)space);
 		n = vmshm_prod_spans(p, len, span);
 		if (!spans_inside(span, n, p->data, p->size, len))
-			BAD(g, "producer: a piece lies outside");
+			return bad(g, "producer: a piece lies outside");
 		for (i = 0; i < n; i++)
 			memset(span[i].base, i, span[i].len);
 		vmshm_prod_publish(p, len);
 		g->bytes += len;
 		if (p->prod != prod + len)
-			BAD(g, "producer: its own index is wrong");
+			return bad(g, "producer: its own index is wrong");
 		return true;
 	}
 	if (p->cons - cons > prod - cons)
-		BAD(g, "producer: a lie was taken over");
+		return bad(g, "producer: a lie was taken over");
 	return true;
 }
 
@@ -290,7 +285,7 @@ static bool consume(struct game *g, struct vmshm_cons *c, struct rt_rng *rng, bo
 	switch (rt_below(rng, 6)) {
 	case 0:
 		if (vmshm_cons_peek(c) > c->size)
-			BAD(g, "consumer: peek is above the size");
+			return bad(g, "consumer: peek is above the size");
 		return true;
 	case 1:
 		vmshm_cons_set_flags(c, (u32)rt_below(rng, 8));
@@ -299,13 +294,13 @@ static bool consume(struct game *g, struct vmshm_cons *c, struct rt_rng *rng, bo
 	case 2:
 		i = vmshm_cons_arm(c, 1 + rt_below(rng, c->size));
 		if (i != 0 && i != 1 && i != -EPROTO)
-			BAD(g, "consumer: arm says %d", i);
+			return bad(g, "consumer: arm says %d", i);
 		*lied = i < 0;
 		return true;
 	default:
 		avail = vmshm_cons_avail(c, want);
 		if (avail != -EPROTO && (avail < 0 || avail > (long)c->size))
-			BAD(g, "consumer: avail is %ld", avail);
+			return bad(g, "consumer: avail is %ld", avail);
 		*lied = avail < 0;
 		if (avail <= 0)
 			return true;
@@ -314,13 +309,13 @@ static bool consume(struct game *g, struct vmshm_cons *c, struct rt_rng *rng, bo
 		skip = rt_below(rng, len);
 		n = vmshm_cons_spans(c, skip, len - skip, span);
 		if (!spans_inside(span, n, c->data, c->size, len - skip))
-			BAD(g, "consumer: a piece lies outside");
+			return bad(g, "consumer: a piece lies outside");
 		for (i = 0; i < n; i++)
 			memcpy(sink, span[i].base, span[i].len);
 		vmshm_cons_consume(c, len);
 		g->bytes += len;
 		if (c->cons != cons + len)
-			BAD(g, "consumer: its own index is wrong");
+			return bad(g, "consumer: its own index is wrong");
 		return true;
 	}
 }
@@ -333,11 +328,11 @@ static bool queues(struct game *g, struct private *v, struct rt_rng *rng, bool *
 	if (rt_below(rng, 2)) {
 		n = vmshm_queue_room(&v->out);
 		if (n != -EPROTO && (n < 0 || n > ENTRIES))
-			BAD(g, "queue: room is %d", n);
+			return bad(g, "queue: room is %d", n);
 		*lied = n < 0;
 		if (n > 0) {
 			if (vmshm_queue_slot(&v->out) >= ENTRIES)
-				BAD(g, "queue: a slot lies outside");
+				return bad(g, "queue: a slot lies outside");
 			vmshm_queue_advance(&v->out);
 		} else {
 			vmshm_overflow_bump(g->q->overflow, &overflow);
@@ -347,14 +342,14 @@ static bool queues(struct game *g, struct private *v, struct rt_rng *rng, bool *
 	}
 	n = vmshm_queue_filled(&v->in);
 	if (n != -EPROTO && (n < 0 || n > ENTRIES))
-		BAD(g, "queue: filled is %d", n);
+		return bad(g, "queue: filled is %d", n);
 	*lied = n < 0;
 	while (n-- > 0) {
 		u64 off;
 		u32 order;
 
 		if (vmshm_queue_slot(&v->in) >= ENTRIES)
-			BAD(g, "queue: a slot lies outside");
+			return bad(g, "queue: a slot lies outside");
 		vmshm_copy_once(&v->msg, &g->q->ctl[vmshm_queue_slot(&v->in)], sizeof(v->msg));
 		vmshm_queue_advance(&v->in);
 		if (!vmshm_ring_fits(v->msg.ring_off, v->msg.ring_order, HALF))
@@ -364,7 +359,8 @@ static bool queues(struct game *g, struct private *v, struct rt_rng *rng, bool *
 		order = v->msg.ring_order;
 		if (off >= HALF || off % VMSHM_PAGE || order > VMSHM_RING_ORDER_MAX ||
 		    off + VMSHM_PAGE + (1ULL << order) > HALF)
-			BAD(g, "ring_fits() let %#llx, order %u pass", (unsigned long long)off, order);
+			return bad(g, "ring_fits() let %#llx, order %u pass",
+				   (unsigned long long)off, order);
 		g->fits++;
 	}
 	(void)vmshm_room_wanted(g->q->wanted);

@@ -125,7 +125,7 @@ static void ctl_consumer(void *arg)
 		rt_fail(&s->fail, "there is more than was sent");
 }
 
-static void messages(enum rt_mode mode, enum rt_bell_kind kind, u32 start, u64 rounds)
+static void test_ctl(enum rt_mode mode, enum rt_bell_kind kind, u32 start, u64 rounds)
 {
 	struct queue *s = rt_shared(sizeof(*s));
 	bool ok;
@@ -239,7 +239,7 @@ static void pend_consumer(void *arg)
 			rt_fail(&s->fail, "ring %u: missed the last change", id);
 }
 
-static void numbers(enum rt_mode mode, enum rt_bell_kind kind, u32 start, u64 rounds)
+static void test_pend(enum rt_mode mode, enum rt_bell_kind kind, u32 start, u64 rounds)
 {
 	struct queue *s = rt_shared(sizeof(*s));
 	bool ok;
@@ -266,11 +266,11 @@ int main(void)
 
 	tap_start();
 	for (m = RT_THREADS; m <= RT_PROCESSES; m++) {
-		messages(m, RT_SPIN, 0, 2000000);
-		messages(m, RT_SPIN, ~0U - 100000, 2000000);
-		messages(m, RT_EVENTFD, 1U << 31, 50000);
-		numbers(m, RT_SPIN, ~0U - 100000, 2000000);
-		numbers(m, RT_EVENTFD, 0, 50000);
+		test_ctl(m, RT_SPIN, 0, 2000000);
+		test_ctl(m, RT_SPIN, ~0U - 100000, 2000000);
+		test_ctl(m, RT_EVENTFD, 1U << 31, 50000);
+		test_pend(m, RT_SPIN, ~0U - 100000, 2000000);
+		test_pend(m, RT_EVENTFD, 0, 50000);
 	}
 	return tap_done();
 }

@@ -207,7 +207,7 @@ static void test(enum place place)
 		tap_diag("%s", s->fail.what);
 }
 
-static void mutant(const char *name)
+static void must_lose(const char *name)
 {
 	double end = rt_now() + 30;
 	u64 lost = 0, done = 0;
@@ -240,7 +240,7 @@ int main(int argc, char **argv)
 
 	tap_start();
 	if (argc == 3 && !strcmp(argv[1], "--mutant")) {
-		mutant(argv[2]);
+		must_lose(argv[2]);
 		return tap_done();
 	}
 	for (place = 0; place < PLACES; place++)

@@ -41,7 +41,7 @@ struct command {
 	uint64_t session;
 	pid_t pid;		/* 0: none */
 	bool ended;		/* reaped; what is left in its pipes is still sent */
-	uint32_t status;
+	struct lab_exit exit;
 	int in;			/* our ends of its pipes, -1 when closed */
 	int out[2];		/* its stdout, its stderr */
 	int left[2];		/* bytes to send after its end */
@@ -253,6 +253,10 @@ static void take(struct agent *agent)
 	struct command *cmd = &agent->cmd;
 	uint32_t i;
 
+	if (header.type == LAB_ASK) {
+		lab_put(&agent->tx, LAB_READY, header.session, NULL, 0);
+		return;
+	}
 	if (header.type == LAB_RUN) {
 		/* A client says it again after LAB_HELLO. */
 		if (cmd->session != header.session)
@@ -299,6 +303,7 @@ static void forward(struct agent *agent, int which)
 		return;
 	}
 	lab_put(&agent->tx, which ? LAB_STDERR : LAB_STDOUT, cmd->session, buf, n);
+	cmd->exit.bytes += n;
 	if (cmd->ended)
 		cmd->left[which] -= n;
 }
@@ -315,7 +320,7 @@ static void reap(struct agent *agent)
 	if (!cmd->pid || cmd->ended || waitpid(cmd->pid, &status, WNOHANG) != cmd->pid)
 		return;
 	cmd->ended = true;
-	cmd->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	cmd->exit.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 	for (i = 0; i < 2; i++)
 		if (cmd->out[i] < 0 || ioctl(cmd->out[i], FIONREAD, &cmd->left[i]))
 			cmd->left[i] = 0;
@@ -333,7 +338,7 @@ static void finish(struct agent *agent)
 			cmd->left[which] = 0;
 	}
 	if (cmd->ended && !cmd->left[0] && !cmd->left[1]) {
-		lab_put(&agent->tx, LAB_EXIT, cmd->session, &cmd->status, sizeof(cmd->status));
+		lab_put(&agent->tx, LAB_EXIT, cmd->session, &cmd->exit, sizeof(cmd->exit));
 		forget(cmd);
 	}
 }
@@ -381,7 +386,6 @@ static void close_port(struct agent *agent)
  */
 static void look(struct agent *agent)
 {
-	static const uint32_t killed = 128 + SIGKILL;
 	struct pollfd pfd = { .fd = agent->port };
 	struct command *cmd = &agent->cmd;
 
@@ -403,7 +407,8 @@ static void look(struct agent *agent)
 			close_port(agent);
 		} else if (cmd->pid) {
 			drop(agent);
-			lab_put(&agent->tx, LAB_EXIT, cmd->session, &killed, sizeof(killed));
+			cmd->exit.status = 128 + SIGKILL;
+			lab_put(&agent->tx, LAB_EXIT, cmd->session, &cmd->exit, sizeof(cmd->exit));
 		}
 	}
 }

@@ -26,6 +26,7 @@
 
 #include "proto.h"
 
+#define ANSWER_LIMIT	1.5	/* seconds until a port that doesn't answer is tried anew */
 #define EXIT_LAB	255	/* the lab's fault, not the command's */
 
 static const char usage[] =
@@ -38,11 +39,14 @@ static const char usage[] =
 struct client {
 	const char *vm;
 	const char *dir;	/* the lab's folder */
+	int port;
 	int sock;
 	uint64_t session;
+	bool ready;		/* the port answers */
 	bool started;
 	bool exited;
-	uint32_t status;
+	struct lab_exit exit;
+	uint64_t bytes;		/* of output that came */
 	bool read_stdin;
 	size_t window;		/* bytes of stdin that may still be sent */
 	struct lab_buf run;	/* payload of LAB_RUN */
@@ -138,6 +142,15 @@ static void write_all(int fd, const uint8_t *p, size_t n)
 	}
 }
 
+/* What is to be said as long as the command has not started. */
+static void speak(struct client *c)
+{
+	if (c->ready)
+		lab_put(&c->tx, LAB_RUN, c->session, c->run.data, c->run.len);
+	else
+		lab_put(&c->tx, LAB_ASK, c->session, NULL, 0);
+}
+
 static void take(struct client *c)
 {
 	struct lab_header header = lab_header(&c->rx);
@@ -150,7 +163,7 @@ static void take(struct client *c)
 		else if (c->started)
 			die("VM %s was reset while the command ran", c->vm);
 		else
-			lab_put(&c->tx, LAB_RUN, c->session, c->run.data, c->run.len);
+			speak(c);
 		return;
 	}
 	if (header.session != c->session)
@@ -158,13 +171,21 @@ static void take(struct client *c)
 	if (header.len >= sizeof(word))
 		memcpy(&word, payload, sizeof(word));
 	switch (header.type) {
+	case LAB_READY:
+		if (!c->ready) {
+			c->ready = true;
+			speak(c);
+		}
+		break;
 	case LAB_STARTED:
 		c->started = true;
 		break;
 	case LAB_STDOUT:
+		c->bytes += header.len;
 		write_all(1, payload, header.len);
 		break;
 	case LAB_STDERR:
+		c->bytes += header.len;
 		write_all(2, payload, header.len);
 		break;
 	case LAB_ACK:
@@ -172,7 +193,10 @@ static void take(struct client *c)
 		break;
 	case LAB_EXIT:
 		c->exited = true;
-		c->status = word;
+		memcpy(&c->exit, payload, sizeof(c->exit));
+		if (c->exit.bytes != c->bytes)
+			die("VM %s sent %llu bytes of output, %llu arrived", c->vm,
+			    (unsigned long long)c->exit.bytes, (unsigned long long)c->bytes);
 		break;
 	}
 }
@@ -219,8 +243,21 @@ static void forward_stdin(struct client *c)
 	lab_put(&c->tx, LAB_STDIN, c->session, buf, n);
 }
 
+/* A new connection makes QEMU tell the guest anew that the port is open. */
+static void connect_again(struct client *c)
+{
+	close(c->sock);
+	c->tx.start = 0;
+	c->tx.len = 0;
+	c->rx.len = 0;
+	c->sock = dial(c->dir, c->vm, c->port);
+	speak(c);
+}
+
 static void talk(struct client *c, double until)
 {
+	double again = now() + ANSWER_LIMIT;
+
 	while (!c->exited) {
 		bool stdin_now = c->started && c->read_stdin && c->window &&
 				 c->tx.len < LAB_WINDOW;
@@ -235,6 +272,15 @@ static void talk(struct client *c, double until)
 			if (wait <= 0)
 				die("VM %s does not answer; its console: vmshm-lab log %s",
 				    c->vm, c->vm);
+		}
+		if (!c->ready) {
+			if (now() >= again) {
+				connect_again(c);
+				again = now() + ANSWER_LIMIT;
+				continue;
+			}
+			if (wait > (again - now()) * 1000 + 1)
+				wait = (again - now()) * 1000 + 1;
 		}
 		if (poll(fds, 2, wait) < 0)
 			continue;
@@ -309,8 +355,9 @@ int main(int argc, char **argv)
 
 	if (getrandom(&c.session, sizeof(c.session), 0) != sizeof(c.session))
 		die("getrandom: %s", strerror(errno));
-	c.sock = dial(c.dir, c.vm, take_port(c.dir, c.vm, now() + limit));
-	lab_put(&c.tx, LAB_RUN, c.session, c.run.data, c.run.len);
+	c.port = take_port(c.dir, c.vm, now() + limit);
+	c.sock = dial(c.dir, c.vm, c.port);
+	speak(&c);
 	talk(&c, now() + limit);
-	return c.status;
+	return c.exit.status;
 }

@@ -8,6 +8,14 @@
  * frame and occurs nowhere else, LAB_ESC announces a changed byte. A frame says
  * its length, so a cut one is dropped, and its session, so a late one is.
  *
+ * The guest learns by another queue that a port was opened or closed on the
+ * host, so it can't tell which client a notice speaks of. When a port was closed
+ * for a moment the agent says LAB_HELLO: the client whose command that is says
+ * LAB_HERE, another one says again what it wants (the agent takes it once). And
+ * QEMU drops such a notice when that queue is full, which leaves the port deaf:
+ * a client first asks, connects anew when there is no answer, and says LAB_RUN
+ * over a connection that works. LAB_EXIT counts the bytes that went before.
+ *
  * Host and guest are the same architecture: words are in native byte order.
  * Here: the frame format and its codec. Not here: what either side does.
  */
@@ -29,17 +37,20 @@
 #define LAB_WINDOW	65536		/* bytes of stdin under way, at most */
 
 enum lab_type {
+	LAB_NOTHING,
 	/* host to guest */
-	LAB_RUN = 1,	/* strings, see below: start a command, end the last one */
+	LAB_ASK,	/* is the port alive? */
+	LAB_RUN,	/* strings, see below: start a command, end the last one */
 	LAB_STDIN,	/* bytes for its standard input */
 	LAB_EOF,	/* end of its standard input */
 	LAB_HERE,	/* answer to LAB_HELLO: that command is mine */
 	/* guest to host */
+	LAB_READY,	/* answer to LAB_ASK */
 	LAB_STARTED,	/* LAB_RUN was understood */
 	LAB_STDOUT,	/* bytes */
 	LAB_STDERR,	/* bytes */
 	LAB_ACK,	/* uint32_t: so many bytes of stdin were taken */
-	LAB_EXIT,	/* uint32_t: exit status, 128 + n for signal n */
+	LAB_EXIT,	/* struct lab_exit */
 	LAB_HELLO,	/* the port was opened; its last command had this session, or 0 */
 };
 
@@ -57,6 +68,12 @@ struct lab_header {
 	uint64_t session;
 	uint32_t len;
 	uint32_t type;
+};
+
+struct lab_exit {
+	uint32_t status;	/* exit status, 128 + n for signal n */
+	uint32_t pad;
+	uint64_t bytes;		/* of stdout and stderr, all together */
 };
 
 struct lab_buf {

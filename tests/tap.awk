@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Reads TAP from a suite: shows failures at once and progress now and then, and
+# writes "passed failed skipped" to the file RESULT. A plan that is missing or
+# does not fit counts as a failure. SUITE names the suite.
+
+function show(text) {
+	print text
+	fflush()
+}
+
+/^(not )?ok([ \t]|$)/ {
+	n++
+	if (/^[^#]*#[ \t]*[Ss][Kk][Ii][Pp]/)
+		skipped++
+	else if (/^ok/)
+		passed++
+	else {
+		failed++
+		show("  " SUITE ": " $0)
+		failing = 1
+		next
+	}
+	failing = 0
+	if (systime() - shown >= 10) {
+		shown = systime()
+		show("  " SUITE ": " n " done, the last: " $0)
+	}
+	next
+}
+
+# What a failed case says about it.
+/^#/ && failing { show("    " $0) }
+
+/^1\.\.[0-9]+/ {
+	plans++
+	plan = substr($1, 4) + 0
+	if (plan == 0 && /#[ \t]*[Ss][Kk][Ii][Pp]/)
+		show("  " SUITE ": all skipped" substr($0, index($0, "#") + 6))
+}
+
+/^Bail out!/ {
+	bailed = 1
+	failed++
+	show("  " SUITE ": " $0)
+}
+
+BEGIN { shown = systime() }
+
+END {
+	if (!bailed && plans != 1) {
+		failed++
+		show("  " SUITE ": " (plans ? "more than one plan line" : "ended without a plan line"))
+	} else if (!bailed && plan != n) {
+		failed++
+		show("  " SUITE ": planned " plan " tests, ran " n + 0)
+	}
+	print passed + 0, failed + 0, skipped + 0 >RESULT
+}

@@ -56,7 +56,8 @@ cat >"$dir/conf" <<-C
 	segments = ( { name = "a-b"; members = [ "a", "b" ]; size = "16M"; vectors = 2; },
 		{ name = "trio"; members = [ "x", "y", "z" ]; shared = true; size = "16M"; vectors = 4; } );
 C
-"$vmshmd" --config "$dir/conf" 2>"$dir/log" &
+: >"$dir/log"
+"$vmshmd" --config "$dir/conf" 2>>"$dir/log" &
 daemon=$!
 pids+=("$daemon")
 soon said "vmshmd: ready"
@@ -97,8 +98,10 @@ ok "one has its device plugged while it is up"
 silent a && silent b && said "member a: connected"
 ok "both are connected, without a complaint"
 
-kill -KILL "$a"
-wait "$a" 2>/dev/null
+{
+	kill -KILL "$a"
+	wait "$a"
+} 2>/dev/null
 soon said "segment a-b: member a: its memory is given back, presence 2"
 ok "one is killed, its memory goes back"
 rm -f "$dir/a.qmp"

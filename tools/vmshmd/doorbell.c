@@ -5,15 +5,14 @@
  * An eventfd is shared with the QEMUs that ring it and wait on it, and so are
  * its flags: each of them can fill it and make it blocking, so that a write
  * blocks. Therefore nothing but this thread writes, it writes only where
- * there is room (a full eventfd is a bell that rings already), it makes the
- * descriptor non-blocking again, and a timer interrupts a write that blocks
- * all the same because somebody was quick enough between these steps.
+ * there is room (a full eventfd is a bell that rings already), and a timer
+ * interrupts a write that blocks all the same because somebody was quick
+ * enough in between.
  */
 #include "doorbell.h"
 #include "log.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -127,18 +126,12 @@ static void limit_writes(bool on)
 static void ring_now(struct bell *bell)
 {
 	struct pollfd room = { .fd = bell->fds[0], .events = POLLOUT };
-	int flags = fcntl(room.fd, F_GETFL);
 	const uint64_t one = 1;
 	ssize_t n;
 	int err;
 
 	if (poll(&room, 1, 0) == 0)
 		return;
-	if (!(flags & O_NONBLOCK)) {
-		if (say_may(&doorbell.limit, "doorbells"))
-			say("%s: somebody made its doorbell blocking; undone", bell->label);
-		fcntl(room.fd, F_SETFL, flags | O_NONBLOCK);
-	}
 	limit_writes(true);
 	n = write(room.fd, &one, sizeof(one));
 	err = errno;

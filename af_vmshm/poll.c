@@ -9,13 +9,18 @@
 #define IN	(EPOLLIN | EPOLLRDNORM)
 #define OUT	(EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND)
 
-static bool can_read(struct sock *sk, struct vmshm_end *end, bool arm)
+static bool can_read(struct sock *sk, struct vmshm_end *end, __poll_t asked)
 {
 	u64 lowat = clamp_t(u64, READ_ONCE(sk->sk_rcvlowat), 1, end->cons.size);
+	u64 there = vmshm_end_readable(end);
 
-	if (vmshm_end_readable(end) >= lowat)
+	if (there >= lowat) {
+		/* Edge-triggered: whatever comes next is news, see epoll(7). */
+		if (asked & EPOLLET && asked & IN && there < end->cons.size)
+			vmshm_end_arm_rx(end, there + 1);
 		return true;
-	return arm && vmshm_end_arm_rx(end, lowat) && vmshm_end_readable(end) >= lowat;
+	}
+	return asked & IN && vmshm_end_arm_rx(end, lowat) && vmshm_end_readable(end) >= lowat;
 }
 
 static bool can_write(struct vmshm_end *end, bool arm)
@@ -35,7 +40,7 @@ static __poll_t connected(struct sock *sk, poll_table *wait)
 	__poll_t mask = 0;
 	u32 peer;
 
-	readable = can_read(sk, end, asked & IN);
+	readable = can_read(sk, end, asked);
 	writable = !(shut & SEND_SHUTDOWN) && can_write(end, asked & OUT);
 	/* After arming: who set a flag before that did not find us waiting. */
 	WRITE_ONCE(end->attention, 1);

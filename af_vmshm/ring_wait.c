@@ -36,6 +36,18 @@ u64 vmshm_end_readable(struct vmshm_end *end)
 	return n;
 }
 
+/* Bytes that can be read, for certain: taken over under the lock. */
+u64 vmshm_end_take_rx(struct vmshm_end *end)
+{
+	long n = 0;
+
+	spin_lock(&end->rx_lock);
+	if (end->rx_open)
+		n = vmshm_cons_avail(&end->cons, end->cons.size + 1);
+	spin_unlock(&end->rx_lock);
+	return max(n, 0L);
+}
+
 /* Bytes that can be written, a hint; 0 once the peer's ring is closed. */
 u64 vmshm_end_writable(struct vmshm_end *end)
 {
@@ -90,27 +102,29 @@ bool vmshm_end_arm_tx(struct vmshm_end *end, u64 want)
 	return look;
 }
 
-static bool rx_ready(struct sock *sk, struct vmshm_end *end, u64 want)
+/* Reasons not to wait that are no bytes. */
+static bool rx_over(struct sock *sk, struct vmshm_end *end)
 {
-	return vmshm_end_readable(end) >= want || !READ_ONCE(end->rx_open) ||
+	return !READ_ONCE(end->rx_open) ||
 	       READ_ONCE(end->attention) || READ_ONCE(end->peer_shutdown) & SEND_SHUTDOWN ||
 	       READ_ONCE(end->reset) || READ_ONCE(vmshm_sk(sk)->rd_shut);
 }
 
-static bool tx_ready(struct sock *sk, struct vmshm_end *end, u64 want)
+static bool tx_over(struct sock *sk, struct vmshm_end *end)
 {
-	return vmshm_end_writable(end) >= want || !READ_ONCE(end->tx_open) ||
+	return !READ_ONCE(end->tx_open) ||
 	       READ_ONCE(end->attention) || READ_ONCE(end->peer_shutdown) & RCV_SHUTDOWN ||
 	       READ_ONCE(end->reset) || READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN;
 }
 
 struct wait_kind {
-	bool (*ready)(struct sock *sk, struct vmshm_end *end, u64 want);
+	u64 (*peek)(struct vmshm_end *end);
+	bool (*over)(struct sock *sk, struct vmshm_end *end);
 	bool (*arm)(struct vmshm_end *end, u64 want);
 };
 
-static const struct wait_kind for_data = { rx_ready, vmshm_end_arm_rx };
-static const struct wait_kind for_space = { tx_ready, vmshm_end_arm_tx };
+static const struct wait_kind for_data = { vmshm_end_readable, rx_over, vmshm_end_arm_rx };
+static const struct wait_kind for_space = { vmshm_end_writable, tx_over, vmshm_end_arm_tx };
 
 /* How long to look before sleeping, in ns. */
 static u32 spin_window(struct vmshm_sock *vs, struct vmshm_spin *spin)
@@ -161,7 +175,7 @@ static bool busy_poll(struct sock *sk, struct vmshm_end *end, u64 want,
 		int looks = SPIN_LOOKS;
 
 		while (looks-- && !hit) {
-			hit = kind->ready(sk, end, want);
+			hit = kind->peek(end) >= want || kind->over(sk, end);
 			if (!hit)
 				cpu_relax();
 		}
@@ -183,12 +197,20 @@ static long ring_wait(struct sock *sk, struct vmshm_end *end, u64 want, long *ti
 		      struct vmshm_stats *stats)
 {
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);
+	unsigned long start = jiffies;
 	long err = 0;
 
 	if (!*timeo)
 		return -EAGAIN;
-	if (busy_poll(sk, end, want, kind, spin, stats))
+	/* A peer that has us look again and again holds up nobody but us. */
+	if (signal_pending(current))
+		return sock_intr_errno(*timeo);
+	cond_resched();
+	if (busy_poll(sk, end, want, kind, spin, stats)) {
+		if (*timeo != MAX_SCHEDULE_TIMEOUT)
+			*timeo -= min_t(unsigned long, *timeo, jiffies - start);
 		return 0;
+	}
 
 	stats->sleeps++;
 	add_wait_queue(sk_sleep(sk), &wait);
@@ -197,7 +219,7 @@ static long ring_wait(struct sock *sk, struct vmshm_end *end, u64 want, long *ti
 		 * Arm in every turn, and look after it: whatever changes from
 		 * here on rings, and the ring finds us in the queue.
 		 */
-		if (kind->arm(end, want) || kind->ready(sk, end, want))
+		if (kind->arm(end, want) || kind->over(sk, end))
 			break;
 		if (signal_pending(current)) {
 			err = sock_intr_errno(*timeo);

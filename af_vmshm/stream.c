@@ -41,8 +41,7 @@ static ssize_t copy_in(struct vmshm_end *end, struct iov_iter *from, size_t len,
 	done = -EPIPE;
 	if (unlikely(!end->tx_open))
 		goto out;
-	room = vmshm_prod_space(&end->prod, len);
-	done = room;
+	room = vmshm_prod_space(&end->prod, max(len, least));
 	if (unlikely(room < (long)least)) {
 		done = room < 0 ? COPY_LIE : 0;
 		goto out;
@@ -299,7 +298,8 @@ out:
 
 /*
  * Nothing to read.  Returns 0: wait; 1: end of file; or a negative errno.
- * *@again: bytes came in after the look that found none.
+ * *@again: bytes came in after the look that found none; they were taken over
+ * under the lock, so a peer whose index flickers can't keep us looking.
  */
 static long rx_end(struct sock *sk, struct vmshm_end *end, size_t skip, bool *again)
 {
@@ -311,7 +311,7 @@ static long rx_end(struct sock *sk, struct vmshm_end *end, size_t skip, bool *ag
 		vmshm_end_attend(end);
 	shut = READ_ONCE(end->peer_shutdown);
 	smp_rmb();		/* another thread may have seen the flags for us */
-	*again = vmshm_end_readable(end) > skip;
+	*again = vmshm_end_take_rx(end) > skip;
 	if (*again)
 		return 0;
 	if (READ_ONCE(sk->sk_err)) {

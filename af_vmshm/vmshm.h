@@ -354,6 +354,7 @@ void vmshm_end_shutdown(struct vmshm_end *end, int mode);
 bool vmshm_end_arm_rx(struct vmshm_end *end, u64 lowat);
 bool vmshm_end_arm_tx(struct vmshm_end *end, u64 want);
 u64 vmshm_end_readable(struct vmshm_end *end);
+u64 vmshm_end_take_rx(struct vmshm_end *end);
 u64 vmshm_end_writable(struct vmshm_end *end);
 u64 vmshm_end_unread(struct vmshm_end *end);
 void vmshm_ends_unmap(struct vmshm_chan *ch);

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# What the suites of this folder share: the lab (LAB=) is up with the VMs a and
+# b, programs run in them in the background and are waited for, the words of a
+# channel's counters.
+
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+BUILD=${BUILD:-$TOP/build}
+export BUILD
+BIN=$BUILD/tests/life
+cd "$TOP" || exit 1
+make --no-print-directory -s -C tests/life BUILD="$BUILD" >&2 || exit 1
+
+declare -A CID=([a]=3 [b]=4 [c]=5)
+WORK=$(mktemp -d)
+
+lab() { tools/vmshm-lab "$@"; }
+# On the machine VM, for SECONDS at most: in VM SECONDS COMMAND...
+in_vm() {
+	local vm=$1 seconds=$2
+	shift 2
+	timeout "$seconds" tools/vmshm-lab exec -n "$vm" -- "$@"
+}
+
+# What runs in the background writes to WORK/NAME; its process is PID[NAME].
+declare -A PID=()
+start() {		# start NAME VM SECONDS COMMAND...
+	local name=$1
+	shift
+	in_vm "$@" >"$WORK/$name" 2>&1 &
+	PID[$name]=$!
+}
+said() { grep -q -- "$2" "$WORK/$1"; }		# said NAME PATTERN
+wait_for() {		# wait_for SECONDS COMMAND...
+	local end=$((SECONDS + $1))
+	shift
+	until "$@"; do ((SECONDS < end)) || return 1; sleep 0.05; done
+}
+ended() { ! kill -0 "${PID[$1]}" 2>/dev/null; }
+# The process ends within SECONDS with this exit status.
+ends() {		# ends NAME SECONDS [STATUS]
+	local name=$1 got
+	wait_for "$2" ended "$name" || { echo "$name has not ended after $2 s: $(tail -3 "$WORK/$name")"; return 1; }
+	wait "${PID[$name]}"
+	got=$?
+	((got == ${3:-0})) || { echo "$name ended with status $got: $(tail -3 "$WORK/$name")"; return 1; }
+}
+serve() {		# serve VM PORT: an echo server until the suite ends
+	local name=serve-$1-$2
+	start "$name" "$1" 3000 "$BIN/traffic" serve "$2"
+	wait_for 20 said "$name" ready || { echo "no server in VM $1: $(<"$WORK/$name")"; return 1; }
+}
+echo_works() {		# echo_works FROM TO PORT
+	local got
+	got=$(in_vm "$1" 20 "$BIN/traffic" echo "${CID[$2]}" "$3" 100000)
+	[[ $got == 0 ]] || { echo "from $1 to $2: no echo: $got"; return 1; }
+}
+# A word of a channel's counters: counter VM PEER NAME
+counter() {
+	in_vm "$1" 20 cat "/sys/kernel/debug/vmshm/cid-${CID[$2]}" | awk -v w="$3" '$1 == w { print $2 }'
+}
+
+clean_up() {
+	local name
+	for name in "${!PID[@]}"; do kill "${PID[$name]}" 2>/dev/null; done
+	rm -rf "$WORK"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM HUP

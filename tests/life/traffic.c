@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Traffic whose content is checked, for VMs, devices and modules that come and
+ * go around it. What a peer that misbehaves meets is in victim.c.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "net.h"
+#include "victim.h"
+
+static const char usage[] =
+	"usage: traffic serve PORT                 echo, for ever, a process a connection\n"
+	"       traffic echo CID PORT BYTES        send BYTES, get them back, compare\n"
+	"       traffic stream CID PORT SECONDS    the same in both directions at once until the time\n"
+	"                                          is over or the connection; says how each call ended\n"
+	"       traffic wait CID PORT              poll() an idle connection; says what it saw\n"
+	"       traffic connect CID PORT           connect(); says how it ended\n"
+	"       traffic heirs CID PORT COUNT       connections that only a child still has\n"
+	"       traffic victim CID PORT SECONDS    be misused by the VM with that CID\n";
+
+static unsigned int number(const char *text)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	if (end == text || *end) {
+		fprintf(stderr, "traffic: '%s' is no number\n%s", text, usage);
+		exit(2);
+	}
+	return n;
+}
+
+static int serve(unsigned int port)
+{
+	int fd = listen_on(port, 128);
+
+	if (fd < 0) {
+		fprintf(stderr, "traffic: listen on port %u: %s\n", port, errno_name(errno));
+		return 1;
+	}
+	signal(SIGCHLD, SIG_IGN);
+	puts("ready");
+	fflush(stdout);
+	for (;;) {
+		int conn = accept(fd, NULL, NULL);
+
+		if (conn < 0) {
+			fprintf(stderr, "traffic: accept: %s\n", errno_name(errno));
+			return 1;
+		}
+		if (!fork()) {
+			close(fd);
+			echo_all(conn);
+			_exit(0);
+		}
+		close(conn);
+	}
+}
+
+static int echo(unsigned int cid, unsigned int port, uint64_t bytes)
+{
+	int fd = connect_to(cid, port);
+	int err = fd < 0 ? errno : 0;
+
+	if (!err) {
+		set_limits(fd, 10000);
+		err = echo_check(fd, bytes);
+	}
+	puts(errno_name(err));
+	return err != 0;
+}
+
+/* ---- both directions at once ---- */
+
+struct stream {
+	int fd;
+	double end;
+	int send_err, recv_err;		/* 0: the time was over; -1: end of file */
+	double send_over, recv_over;
+	uint64_t sent, received;
+	int wrong;			/* a byte was not what was sent */
+};
+
+static void *stream_send(void *arg)
+{
+	struct stream *s = arg;
+	char buf[16384];
+
+	while (seconds_now() < s->end) {
+		ssize_t n;
+
+		pattern_fill(buf, s->sent, sizeof(buf));
+		n = send(s->fd, buf, sizeof(buf), MSG_NOSIGNAL);
+		if (n < 0) {
+			s->send_err = errno;
+			break;
+		}
+		s->sent += n;
+	}
+	s->send_over = seconds_now();
+	if (!s->send_err)
+		shutdown(s->fd, SHUT_WR);
+	return NULL;
+}
+
+static void stream_receive(struct stream *s)
+{
+	char buf[16384];
+
+	for (;;) {
+		ssize_t n = recv(s->fd, buf, sizeof(buf), 0);
+
+		if (n <= 0) {
+			s->recv_err = n ? errno : -1;
+			break;
+		}
+		if (!pattern_is(buf, s->received, n))
+			s->wrong = 1;
+		s->received += n;
+		if (s->wrong)
+			break;
+	}
+	s->recv_over = seconds_now();
+}
+
+static const char *how(int err)
+{
+	return err < 0 ? "EOF" : errno_name(err);
+}
+
+/*
+ * "send ERRNO recv ERRNO apart SECONDS bytes N": 0 is a send whose time was
+ * over. Exit status 1 when the content was wrong, or something is missing of a
+ * stream that ended in order.
+ */
+static int stream(unsigned int cid, unsigned int port, unsigned int seconds)
+{
+	struct stream s = { .end = seconds_now() + seconds };
+	pthread_t sender;
+
+	s.fd = connect_to(cid, port);
+	if (s.fd < 0) {
+		printf("connect %s\n", errno_name(errno));
+		return 1;
+	}
+	puts("connected");
+	fflush(stdout);
+	if (pthread_create(&sender, NULL, stream_send, &s))
+		return 1;
+	stream_receive(&s);
+	pthread_join(sender, NULL);
+	printf("send %s recv %s apart %.1f bytes %llu\n", how(s.send_err), how(s.recv_err),
+	       s.recv_over > s.send_over ? s.recv_over - s.send_over : s.send_over - s.recv_over,
+	       (unsigned long long)s.received);
+	if (s.wrong)
+		printf("wrong byte after %llu\n", (unsigned long long)s.received);
+	else if (!s.send_err && s.received != s.sent)
+		printf("%llu bytes sent, %llu came back\n", (unsigned long long)s.sent,
+		       (unsigned long long)s.received);
+	else
+		return 0;
+	return 1;
+}
+
+/* ---- one call that waits ---- */
+
+static int wait_for_end(unsigned int cid, unsigned int port)
+{
+	struct pollfd p = { .fd = connect_to(cid, port), .events = POLLIN | POLLRDHUP };
+	socklen_t len = sizeof(int);
+	int err = 0;
+
+	if (p.fd < 0) {
+		printf("connect %s\n", errno_name(errno));
+		return 1;
+	}
+	puts("connected");
+	fflush(stdout);
+	if (poll(&p, 1, -1) != 1)
+		return 1;
+	getsockopt(p.fd, SOL_SOCKET, SO_ERROR, &err, &len);
+	printf("events%s%s%s%s error %s\n", p.revents & POLLIN ? " IN" : "",
+	       p.revents & POLLRDHUP ? " RDHUP" : "", p.revents & POLLHUP ? " HUP" : "",
+	       p.revents & POLLERR ? " ERR" : "", errno_name(err));
+	return 0;
+}
+
+static int try_connect(unsigned int cid, unsigned int port)
+{
+	double start = seconds_now();
+	int fd = connect_to(cid, port);
+
+	printf("%s after %.1f s\n", errno_name(fd < 0 ? errno : 0), seconds_now() - start);
+	return 0;
+}
+
+/* ---- descriptors that outlive the process that made them ---- */
+
+static int heir(int fd)
+{
+	int err;
+
+	usleep(2000);	/* the parent is gone by now */
+	set_limits(fd, 10000);
+	err = echo_check(fd, 20000);
+	if (err)
+		printf("child: %s\n", errno_name(err));
+	return err != 0;
+}
+
+/* Parent connects, child inherits, parent closes or dies; the child goes on. */
+static int heirs(unsigned int cid, unsigned int port, unsigned int count)
+{
+	unsigned int bad = 0;
+
+	for (unsigned int i = 0; i < count; i++) {
+		int status, sync[2];
+		pid_t parent;
+		char byte;
+
+		if (pipe(sync))
+			return 1;
+		parent = fork();
+		if (!parent) {
+			int fd = connect_to(cid, port);
+			pid_t child;
+
+			if (fd < 0) {
+				printf("connect: %s\n", errno_name(errno));
+				_exit(1);
+			}
+			child = fork();
+			if (child) {
+				/* Odd ones are killed, even ones close in order. */
+				if (i & 1)
+					kill(getpid(), SIGKILL);
+				_exit(0);
+			}
+			close(sync[0]);
+			status = heir(fd);
+			byte = status;
+			fflush(stdout);
+			if (write(sync[1], &byte, 1) != 1)
+				_exit(1);
+			_exit(status);
+		}
+		close(sync[1]);
+		waitpid(parent, &status, 0);
+		if (read(sync[0], &byte, 1) != 1 || byte)
+			bad++;
+		close(sync[0]);
+	}
+	printf("%u of %u failed\n", bad, count);
+	return bad != 0;
+}
+
+int main(int argc, char **argv)
+{
+	const char *what = argc > 1 ? argv[1] : "";
+
+	signal(SIGPIPE, SIG_IGN);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (!strcmp(what, "serve") && argc == 3)
+		return serve(number(argv[2]));
+	if (!strcmp(what, "echo") && argc == 5)
+		return echo(number(argv[2]), number(argv[3]), number(argv[4]));
+	if (!strcmp(what, "stream") && argc == 5)
+		return stream(number(argv[2]), number(argv[3]), number(argv[4]));
+	if (!strcmp(what, "wait") && argc == 4)
+		return wait_for_end(number(argv[2]), number(argv[3]));
+	if (!strcmp(what, "connect") && argc == 4)
+		return try_connect(number(argv[2]), number(argv[3]));
+	if (!strcmp(what, "heirs") && argc == 5)
+		return heirs(number(argv[2]), number(argv[3]), number(argv[4]));
+	if (!strcmp(what, "victim") && argc == 5)
+		return victim(number(argv[2]), number(argv[3]), number(argv[4]));
+	fputs(usage, stderr);
+	return 2;
+}

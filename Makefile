@@ -12,8 +12,7 @@ DESTDIR ?=
 KDIR ?= /lib/modules/$(shell uname -r)/build
 
 LAB := tools/vmshm-lab
-FOLDERS := $(patsubst %/Makefile,%,$(wildcard $(addsuffix /Makefile,tools/vmshmd tools/lab bench \
-	tests/ring tests/socket tests/daemon)))
+FOLDERS := $(patsubst %/Makefile,%,$(wildcard tools/*/Makefile bench/Makefile tests/*/Makefile))
 SUBMAKE = $(MAKE) --no-print-directory BUILD=$(BUILD) PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)
 
 MAKEFLAGS += --no-print-directory

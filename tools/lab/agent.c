@@ -155,7 +155,7 @@ static void start(struct agent *agent, uint64_t session, uint8_t *payload, size_
 		switch (*s) {
 		case LAB_STR_CWD:
 			must_cwd = true;
-			/* fall through */
+			__attribute__((fallthrough));
 		case LAB_STR_TRYCWD:
 			cwd = s + 1;
 			break;

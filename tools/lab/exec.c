@@ -34,7 +34,8 @@ static const char usage[] =
 	"  -n             standard input is /dev/null\n"
 	"  -C DIR         working directory (else the same as here, or / if the VM has none such)\n"
 	"  -e NAME=value  environment variable (none is passed on by itself)\n"
-	"Exit status: the command's, 128 + n if signal n ended it, 255 if the VM didn't answer or ended.\n";
+	"Exit status: the command's, 128 + n if signal n ended it, 255 if the VM didn't answer\n"
+	"or ended.\n";
 
 struct client {
 	const char *vm;

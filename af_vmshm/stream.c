@@ -190,7 +190,8 @@ out:
 
 /*
  * Copy what is there.  Returns bytes moved; 0: none; COPY_FAULT, COPY_LIE as
- * copy_in().  @skip: bytes to leave where they are (a peek that goes on).
+ * copy_in().  @len: at most VMSHM_COPY_CHUNK.  @skip: bytes to leave where they
+ * are (a peek that goes on).
  */
 static ssize_t copy_out(struct vmshm_end *end, struct iov_iter *to, size_t len, size_t skip,
 			bool peek, bool first)
@@ -201,7 +202,6 @@ static ssize_t copy_out(struct vmshm_end *end, struct iov_iter *to, size_t len, 
 	long there;
 	int i, n;
 
-	len = min_t(size_t, len, VMSHM_COPY_CHUNK);
 	spin_lock(&end->rx_lock);
 	if (unlikely(!end->rx_open))
 		goto out;
@@ -351,16 +351,19 @@ int vmshm_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, in
 		target = min_t(size_t, target, end->cons.size);
 
 	while (done < len) {
+		size_t want = min_t(size_t, len - done, VMSHM_COPY_CHUNK);
 		bool again = false;
 		ssize_t n;
 
 		if (unlikely(vmshm_iter_sleeps(&msg->msg_iter)))
 			n = copy_out_slowly(end, &msg->msg_iter, len - done);
 		else
-			n = copy_out(end, &msg->msg_iter, len - done, peek ? done : 0, peek,
-				     !done);
+			n = copy_out(end, &msg->msg_iter, want, peek ? done : 0, peek, !done);
 		if (likely(n > 0)) {
 			done += n;
+			/* All there was, and enough: no second look unless one is owed. */
+			if (n < want && done >= target && !is_watched(sk))
+				break;
 			continue;
 		}
 		if (n == -EAGAIN)

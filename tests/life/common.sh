@@ -26,9 +26,10 @@ in_vm() {
 # What runs in the background writes to WORK/NAME; its process is PID[NAME].
 declare -A PID=()
 start() {		# start NAME VM SECONDS COMMAND...
-	local name=$1
-	shift
-	in_vm "$@" >"$WORK/$name" 2>&1 &
+	local name=$1 vm=$2 seconds=$3
+	shift 3
+	# No shell in between: what is killed at the end has to be the client.
+	timeout "$seconds" tools/vmshm-lab exec -n "$vm" -- "$@" >"$WORK/$name" 2>&1 &
 	PID[$name]=$!
 }
 said() { grep -q -- "$2" "$WORK/$1"; }		# said NAME PATTERN

@@ -191,10 +191,10 @@ out:
 /*
  * Copy what is there.  Returns bytes moved; 0: none; COPY_FAULT, COPY_LIE as
  * copy_in().  @len: at most VMSHM_COPY_CHUNK.  @skip: bytes to leave where they
- * are (a peek that goes on).
+ * are (a peek that goes on).  *@drained: those were all, and fewer than @len.
  */
 static ssize_t copy_out(struct vmshm_end *end, struct iov_iter *to, size_t len, size_t skip,
-			bool peek, bool first)
+			bool peek, bool first, bool *drained)
 {
 	struct vmshm_span span[2];
 	bool ring = false;
@@ -210,6 +210,7 @@ static ssize_t copy_out(struct vmshm_end *end, struct iov_iter *to, size_t len, 
 		done = there < 0 ? COPY_LIE : 0;
 		goto out;
 	}
+	*drained = there - skip < len;
 	len = min_t(size_t, len, there - skip);
 	n = vmshm_cons_spans(&end->cons, skip, len, span);
 	pagefault_disable();
@@ -221,6 +222,7 @@ static ssize_t copy_out(struct vmshm_end *end, struct iov_iter *to, size_t len, 
 			break;
 	}
 	pagefault_enable();
+	*drained &= done == len;
 	if (unlikely(!done)) {
 		done = COPY_FAULT;
 		goto out;
@@ -352,17 +354,19 @@ int vmshm_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, in
 
 	while (done < len) {
 		size_t want = min_t(size_t, len - done, VMSHM_COPY_CHUNK);
+		bool drained = false;
 		bool again = false;
 		ssize_t n;
 
 		if (unlikely(vmshm_iter_sleeps(&msg->msg_iter)))
 			n = copy_out_slowly(end, &msg->msg_iter, len - done);
 		else
-			n = copy_out(end, &msg->msg_iter, want, peek ? done : 0, peek, !done);
+			n = copy_out(end, &msg->msg_iter, want, peek ? done : 0, peek, !done,
+				     &drained);
 		if (likely(n > 0)) {
 			done += n;
 			/* All there was, and enough: no second look unless one is owed. */
-			if (n < want && done >= target && !is_watched(sk))
+			if (drained && done >= target && !is_watched(sk))
 				break;
 			continue;
 		}

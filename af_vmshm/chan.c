@@ -25,6 +25,19 @@ static u64 presence(struct vmshm_chan *ch)
 	return ch->presence ? vmshm_word_read(ch->presence) : 1;
 }
 
+/*
+ * Say who this side is.  Said again with each hello: the peer can write here
+ * too, and what it spoiled would be believed for ever.
+ */
+static void introduce(struct vmshm_chan *ch)
+{
+	vmshm_store(&ch->mine->features, VMSHM_F_STREAM);
+	vmshm_store(&ch->mine->abi_version, VMSHM_ABI_VERSION);
+	vmshm_store(&ch->mine->state, VMSHM_SIDE_UP);
+	vmshm_store(&ch->mine->epoch_echo, ch->peer_epoch);
+	vmshm_word_publish(&ch->mine->epoch, ch->epoch);
+}
+
 /* Publish a new epoch.  Everything of the old one is over. */
 static void draw_epoch(struct vmshm_chan *ch)
 {
@@ -40,12 +53,9 @@ static void draw_epoch(struct vmshm_chan *ch)
 	vmshm_store(&ch->mine->epoch_echo, 0);
 	vmshm_ctl_reset(ch);
 	vmshm_notify_reset(ch);
-	vmshm_store(&ch->mine->features, VMSHM_F_STREAM);
-	vmshm_store(&ch->mine->abi_version, VMSHM_ABI_VERSION);
-	vmshm_store(&ch->mine->state, VMSHM_SIDE_UP);
 	WRITE_ONCE(ch->epoch, epoch);
 	WRITE_ONCE(ch->peer_epoch, 0);
-	vmshm_word_publish(&ch->mine->epoch, epoch);
+	introduce(ch);
 	vmshm_chan_ring(ch);
 }
 
@@ -94,6 +104,7 @@ static void meet(struct vmshm_chan *ch, u64 epoch)
 	vmshm_ctl_reset(ch);
 	vmshm_notify_reset(ch);
 	WRITE_ONCE(ch->peer_epoch, epoch);
+	introduce(ch);
 	vmshm_word_publish(&ch->mine->epoch_echo, epoch);
 	vmshm_chan_ring(ch);
 }
@@ -236,8 +247,13 @@ static void chan_hello(struct work_struct *work)
 {
 	struct vmshm_chan *ch = container_of(work, struct vmshm_chan, hello.work);
 
-	ch->hello_tries++;
-	vmshm_chan_ring(ch);
+	mutex_lock(&ch->mutex);
+	if (!READ_ONCE(ch->gone) && ch->state == VMSHM_CHAN_HELLO) {
+		ch->hello_tries++;
+		introduce(ch);
+		vmshm_chan_ring(ch);
+	}
+	mutex_unlock(&ch->mutex);
 	vmshm_chan_run(ch);
 }
 

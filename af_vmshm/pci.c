@@ -242,7 +242,10 @@ static int add_chans(struct vmshm_pci *dev)
 		if (err)
 			return err;
 	}
-	return dev->nr_chans ? 0 : -ENODEV;
+	if (dev->nr_chans)
+		return 0;
+	dev_err(&dev->pdev->dev, "no channel of the segment is this VM's: it was damaged, restart vmshmd and the VMs\n");
+	return -ENODEV;
 }
 
 static int pci_probe(struct pci_dev *pdev, const struct pci_device_id *id)

@@ -95,6 +95,22 @@ static bool inside(struct vmshm_pci *dev, u64 off, u64 len, u64 align)
 	       len <= dev->size - off;
 }
 
+struct extent {
+	u64 off, len;
+};
+
+/* Is any byte in two of them? */
+static bool overlap(const struct extent *e, int n)
+{
+	int i, j;
+
+	for (i = 0; i < n; i++)
+		for (j = 0; j < i; j++)
+			if (e[i].off < e[j].off + e[j].len && e[j].off < e[i].off + e[i].len)
+				return true;
+	return false;
+}
+
 /* Copy a part of the segment; what is checked afterwards is what is used. */
 static void *copy(struct vmshm_pci *dev, u64 off, u64 len)
 {
@@ -105,6 +121,7 @@ static void *copy(struct vmshm_pci *dev, u64 off, u64 len)
 	return mem;
 }
 
+/* The entry of this VM, or -1: by the ID that the device shows. */
 static int own_index(struct vmshm_pci *dev)
 {
 	bool group = dev->header->flags & VMSHM_SEG_GROUP;
@@ -176,6 +193,13 @@ int vmshm_segment_check(struct vmshm_pci *dev)
 			dev->position);
 		return -EINVAL;
 	}
+	/* The number to ring is the peer's ID: in a couple one's own CID. */
+	if (!(h->flags & VMSHM_SEG_GROUP) &&
+	    dev->members[!me].ivshmem_id != dev->members[me].cid) {
+		dev_err(d, "ID %u of the peer can't be true: the segment was damaged or forged\n",
+			dev->members[!me].ivshmem_id);
+		return -EINVAL;
+	}
 	if (!vmshm_claim_cid(dev->members[me].cid)) {
 		dev_err(d, "the segment says that this VM is CID %u, the host or another device says %u: device refused\n",
 			dev->members[me].cid, cid);
@@ -217,6 +241,15 @@ int vmshm_segment_place(struct vmshm_pci *dev, unsigned int member, struct vmshm
 	    !inside(dev, c.half_off[1], c.half_size, VMSHM_PAGE) ||
 	    c.half_size % VMSHM_PAGE || c.half_size < vmshm_ring_bytes(VMSHM_RING_ORDER_MIN)) {
 		dev_err(&dev->pdev->dev, "channel %u lies outside the segment: it was damaged, restart vmshmd and the VMs\n",
+			i - 1);
+		return -EINVAL;
+	}
+	if (overlap((struct extent[]) {
+			{ h->member_off, h->nr_members * sizeof(struct vmshm_member) },
+			{ h->channel_off, h->nr_channels * sizeof(struct vmshm_channel) },
+			{ c.side_off[0], VMSHM_SIDE_SIZE }, { c.side_off[1], VMSHM_SIDE_SIZE },
+			{ c.half_off[0], c.half_size }, { c.half_off[1], c.half_size } }, 6)) {
+		dev_err(&dev->pdev->dev, "parts of channel %u overlap: the segment was damaged, restart vmshmd and the VMs\n",
 			i - 1);
 		return -EINVAL;
 	}

@@ -44,11 +44,11 @@
 /**
  * struct sockaddr_vmshm - address of an AF_VMSHM socket
  * @svm_family:    AF_VMSHM
- * @svm_reserved1: must be 0
+ * @svm_reserved1: ignored
  * @svm_port:      port, host byte order
  * @svm_cid:       context identifier, host byte order
  * @svm_flags:     must be 0 (AF_VSOCK's VMADDR_FLAG_TO_HOST means nothing here)
- * @svm_zero:      must be 0
+ * @svm_zero:      ignored
  *
  * Byte for byte a struct sockaddr_vm.
  */

@@ -10,7 +10,7 @@
 
 #include "vmshm_test.h"
 
-#define WAIT_MS	5000
+#define WAIT_MS	((int)ctx.patience * 5000)
 
 static int epoll_of(int fd, unsigned int events)
 {
@@ -197,7 +197,7 @@ static void bulk_server(void)
 }
 
 /* Small messages with a reader that always drains: an edge for nearly each. */
-#define ROUNDS	3000
+#define ROUNDS	1000
 
 static void small_edges_client(void)
 {
@@ -334,7 +334,7 @@ static const struct test_case cases[] = {
 	  rdhup_client, rdhup_server },
 	{ "accept_edge", "EPOLLET on a listener tells of each arrival",
 	  accept_edge_client, accept_edge_server },
-	{ "edge_small", "3,000 small round trips by edges alone",
+	{ "edge_small", "1,000 small round trips by edges alone",
 	  small_edges_client, small_edges_server },
 	{ "edge_room", "edges for room with a slow reader", writer_client, writer_server },
 	{ "edge_bulk", "24 MiB in both directions by edges alone, none lost",

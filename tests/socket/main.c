@@ -29,7 +29,7 @@ static const struct subject *const subjects[] = {
 };
 
 enum mode { CLIENT = 1, SERVER, BOTH };
-enum { OPT_PAUSED = 256, OPT_DYING };
+enum { OPT_PAUSED = 256 };
 
 struct options {
 	enum mode mode;
@@ -37,7 +37,6 @@ struct options {
 	const char *only;
 	bool list;
 	bool paused;
-	bool dying;
 	bool peer_given;
 };
 
@@ -61,10 +60,11 @@ static const struct argp_option argp_options[] = {
 	{ "control", 'c', "WHERE", 0,
 	  "HOST:PORT or unix:PATH where the two sides meet; the server listens there", 0 },
 	{ "only", 'o', "REGEX", 0, "only cases whose name (subject.case) matches", 0 },
+	{ "patience", 'P', "FACTOR", 0,
+	  "multiply all time limits: for a slow or busy machine", 0 },
 	{ "list", 'l', NULL, 0, "list the cases and what they show", 0 },
 	{ "paused", OPT_PAUSED, NULL, 0,
 	  "run the cases for a peer whose VM is paused (client alone)", 0 },
-	{ "dying", OPT_DYING, NULL, 0, "run the cases for a peer whose VM is killed meanwhile", 0 },
 	{ 0 }
 };
 
@@ -105,14 +105,16 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case 'o':
 		o->only = arg;
 		break;
+	case 'P':
+		ctx.patience = strtoul(arg, &end, 10);
+		if (end == arg || *end || ctx.patience < 1 || ctx.patience > 100)
+			argp_error(state, "--patience %s: expected a number from 1 to 100", arg);
+		break;
 	case 'l':
 		o->list = true;
 		break;
 	case OPT_PAUSED:
 		o->paused = true;
-		break;
-	case OPT_DYING:
-		o->dying = true;
 		break;
 	case ARGP_KEY_ARG:
 		argp_error(state, "what is '%s'? there are options only", arg);
@@ -138,7 +140,7 @@ static const struct test_case *nth_case(size_t n, const struct subject **subject
 static bool wanted(const struct options *o, const regex_t *only, const char *name,
 		   const struct test_case *c)
 {
-	if (!!(c->flags & PAUSED_PEER) != o->paused || !!(c->flags & DYING_PEER) != o->dying)
+	if (!!(c->flags & PAUSED_PEER) != o->paused)
 		return false;
 	return !o->only || !regexec(only, name, 0, NULL, 0);
 }
@@ -175,8 +177,6 @@ static const char *reason_to_skip(const struct test_case *c)
 		return "wants to be root";
 	if ((c->flags & VMSHM_ONLY) && ctx.family == AF_VSOCK)
 		return "AF_VSOCK has no such thing";
-	if ((c->flags & TWO_VMS) && ctx.one_vm)
-		return "wants two VMs";
 	return NULL;
 }
 
@@ -311,6 +311,7 @@ int main(int argc, char **argv)
 
 	ctx.family = AF_VMSHM;
 	ctx.peer = VMSHM_CID_LOCAL;
+	ctx.patience = 1;
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
 	signal(SIGPIPE, SIG_IGN);
 	if (o.list)

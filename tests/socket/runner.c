@@ -237,11 +237,16 @@ static bool watch(int control, unsigned int number, pid_t pid, int sync, double 
 	return done;
 }
 
+static unsigned int limit_of(const struct test_case *c)
+{
+	return (c->limit ? c->limit : DEFAULT_LIMIT) * ctx.patience;
+}
+
 static void run_mine(int control, unsigned int number, const struct test_case *c,
 		     void (*side)(void), struct outcome *mine, bool *done,
 		     struct outcome *theirs)
 {
-	unsigned int limit = c->limit ? c->limit : DEFAULT_LIMIT;
+	unsigned int limit = limit_of(c);
 	int sync[2];
 	pid_t pid;
 
@@ -274,7 +279,7 @@ void run_case(int control, unsigned int number, const struct test_case *c,
 	      struct outcome *mine, struct outcome *theirs)
 {
 	void (*side)(void) = ctx.is_client ? c->client : c->server;
-	unsigned int limit = c->limit ? c->limit : DEFAULT_LIMIT;
+	unsigned int limit = limit_of(c);
 	char line[LINE_LEN];
 	bool done = false;
 

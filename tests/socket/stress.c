@@ -175,6 +175,7 @@ static void killed_client(void)
 			send_flow(&f);
 			_exit(0);
 		}
+		barrier("connected");
 		sleep_ms(5 + 3 * i);
 		kill(pid, SIGKILL);
 		EQUAL(waitpid(pid, &status, 0), pid);
@@ -193,6 +194,7 @@ static void killed_server(void)
 
 		barrier("listening");
 		fd = accept_one(listen_fd);
+		barrier("connected");
 		here(__FILE__, __LINE__, "recv from a process that is killed");
 		for (at = 0; (n = recv(fd, buf, sizeof(buf), 0)) > 0; at += n)
 			pattern_check(buf, at, n, 1);
@@ -204,7 +206,7 @@ static void killed_server(void)
 }
 
 /* Blocked, woken, blocked: a byte at a time, without a lost wake-up. */
-#define PINGS	5000
+#define PINGS	2000
 
 static void ping_over(int fd)
 {
@@ -308,8 +310,8 @@ static const struct test_case cases[] = {
 	{ "churn", "400 connections one after the other, closed in all ways",
 	  churn_client, churn_server, .limit = 20 },
 	{ "killed", "senders killed in the middle of a transfer", killed_client, killed_server },
-	{ "ping", "5,000 round trips", ping_client, ping_server, .limit = 20 },
-	{ "ping_sleeping", "5,000 round trips of which every wait sleeps",
+	{ "ping", "2,000 round trips", ping_client, ping_server, .limit = 20 },
+	{ "ping_sleeping", "2,000 round trips of which every wait sleeps",
 	  sleeping_client, sleeping_server, .limit = 20, .flags = VMSHM_ONLY },
 	{ "cross", "both sides connect to each other at the same time", cross, cross },
 };

@@ -31,8 +31,6 @@
 #define ROOT_ONLY	0x1	/* wants privileges */
 #define VMSHM_ONLY	0x2	/* about something that only AF_VMSHM has */
 #define PAUSED_PEER	0x4	/* client alone; the peer's VM is paused */
-#define DYING_PEER	0x8	/* the peer's VM is killed in the middle */
-#define TWO_VMS		0x10	/* not on the loopback bus */
 
 struct test_case {
 	const char *name;
@@ -75,6 +73,7 @@ struct context {
 	unsigned int port;	/* first of this case's PORTS_PER_CASE ports */
 	bool is_client;
 	bool one_vm;		/* both sides in one VM */
+	unsigned int patience;	/* factor of all time limits */
 	int sync;		/* to the runner */
 	struct report *report;
 };

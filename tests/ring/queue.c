@@ -39,6 +39,7 @@ static void start_queue(struct vmshm_queue *q, struct queue *s, bool producer)
 
 static void ctl_producer(void *arg)
 {
+	struct rt_budget budget = rt_budget(0.4);
 	struct queue *s = arg;
 	struct vmshm_queue q;
 	u64 r;
@@ -47,6 +48,8 @@ static void ctl_producer(void *arg)
 	for (r = 0; r < s->rounds; r++) {
 		int room = vmshm_queue_room(&q);
 
+		if (rt_spent(&budget))
+			vmshm_store(&s->rounds, r + 1);
 		while (!room) {
 			u32 seen = rt_bell_seen(&s->room);
 
@@ -87,7 +90,7 @@ static void ctl_consumer(void *arg)
 	/* So that each run has a producer that finds no room. */
 	while (!vmshm_load(&s->wanted[0]))
 		rt_relax(&spins);
-	while (got < s->rounds) {
+	while (got < vmshm_load(&s->rounds)) {
 		u32 seen = rt_bell_seen(&s->bell);
 		int filled = vmshm_queue_filled(&q), i, batch;
 
@@ -151,6 +154,7 @@ static void test_ctl(enum rt_mode mode, enum rt_bell_kind kind, u32 start, u64 r
 
 static void pend_producer(void *arg)
 {
+	struct rt_budget budget = rt_budget(0.4);
 	struct queue *s = arg;
 	struct rt_rng rng = rt_rng(8);
 	struct vmshm_queue q;
@@ -162,6 +166,8 @@ static void pend_producer(void *arg)
 		u32 id = (u32)rt_below(&rng, RINGS);
 		int room;
 
+		if (rt_spent(&budget))
+			vmshm_store(&s->rounds, r);
 		vmshm_store_release(&s->value[id], r);
 		room = vmshm_queue_room(&q);
 		if (room < 0 || rt_failed(&s->fail)) {

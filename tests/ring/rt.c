@@ -31,17 +31,33 @@ const char *const rt_mode_name[] = { "threads", "processes" };
 
 static unsigned int tap_count, tap_bad;
 
-u64 rt_rounds(u64 rounds)
+static double scale(void)
 {
 	const char *env = getenv("RING_SCALE");
-	double scale = env ? strtod(env, NULL) : 1.0;
-	double n = (double)rounds * scale / RT_DEAR;
+	double s = env ? strtod(env, NULL) : 1.0;
 
-	if (scale <= 0.0) {
+	if (s <= 0.0) {
 		fprintf(stderr, "RING_SCALE=%s: give a number above 0, such as 0.5 or 100\n", env);
 		exit(2);
 	}
+	return s;
+}
+
+u64 rt_rounds(u64 rounds)
+{
+	double n = (double)rounds * scale() / RT_DEAR;
+
 	return n < 1.0 ? 1 : (u64)n;
+}
+
+struct rt_budget rt_budget(double seconds)
+{
+	return (struct rt_budget){ .end = rt_now() + seconds * scale() };
+}
+
+bool rt_spent(struct rt_budget *b)
+{
+	return ++b->turns % 32 == 0 && rt_now() > b->end;
 }
 
 /* ---- TAP ---- */

@@ -25,6 +25,21 @@
  */
 u64 rt_rounds(u64 rounds);
 
+/*
+ * Where a case ends before it did all its rounds: on a machine that is busy with
+ * other things too, spinning in turns takes as long as the scheduler likes. One
+ * side decides, by lowering the count that both look at.
+ */
+struct rt_budget {
+	double end;
+	unsigned int turns;
+};
+
+/* @seconds of a quiet machine's time, scaled by RING_SCALE. */
+struct rt_budget rt_budget(double seconds);
+/* To be asked in each round. */
+bool rt_spent(struct rt_budget *b);
+
 /* ---- TAP, version 13 ---- */
 
 /* First of all: the head, and the seed, from the environment's RING_SEED or the clock. */

@@ -108,6 +108,7 @@ static void producer(void *arg)
 	struct sleep *s = arg;
 	struct vmshm_prod p = s->p;
 	struct rt_rng rng = rt_rng(s->key + 1);
+	struct rt_budget budget = rt_budget(0.3);
 	u64 sent = 0;
 
 	while (sent < s->bytes) {
@@ -116,6 +117,9 @@ static void producer(void *arg)
 		u64 mark = some(&rng, s->max_free);
 		int n, i;
 
+		/* So far ahead that whatever the consumer waits for now still comes. */
+		if (s->bytes - sent > p.size && rt_spent(&budget))
+			vmshm_store(&s->bytes, sent + p.size);
 		if (len > s->bytes - sent)
 			len = s->bytes - sent;
 		if ((u64)vmshm_prod_space(&p, mark) < mark &&
@@ -148,13 +152,14 @@ static void consumer(void *arg)
 		c.hdr = mine.hdr;
 		c.data = (u8 *)(mine.hdr + 1);
 	}
-	while (got < s->bytes) {
+	while (got < vmshm_load(&s->bytes)) {
 		struct vmshm_span span[2];
 		u64 lowat = some(&rng, s->max_lowat), len;
+		u64 left = vmshm_load(&s->bytes) - got;
 		int n, i;
 
-		if (lowat > s->bytes - got)
-			lowat = s->bytes - got;
+		if (lowat > left)
+			lowat = left;
 		if ((u64)vmshm_cons_avail(&c, lowat) < lowat &&
 		    !wait_data(s, &c, lowat, rt_below(&rng, 4) ? 0 : some(&rng, s->max_lowat)))
 			return;
@@ -206,7 +211,8 @@ static void random_sleeps(enum rt_mode mode, enum rt_bell_kind kind, u64 start, 
 		tap_diag("%s", s->fail.what);
 	tap_ok(s->prod.rung <= s->cons.arms && s->cons.rung <= s->prod.arms,
 	       "... and no more doorbells than armings");
-	tap_diag("consumer: %llu armings, %llu sleeps, %llu doorbells; producer: %llu, %llu, %llu",
+	tap_diag("%llu bytes; armings, sleeps, doorbells: consumer %llu, %llu, %llu, producer %llu, %llu, %llu",
+		 (unsigned long long)s->bytes,
 		 (unsigned long long)s->cons.arms, (unsigned long long)s->cons.sleeps,
 		 (unsigned long long)s->prod.rung, (unsigned long long)s->prod.arms,
 		 (unsigned long long)s->prod.sleeps, (unsigned long long)s->cons.rung);
@@ -228,6 +234,7 @@ struct pong {
 	struct vmshm_prod p[2];
 	struct vmshm_cons c[2];
 	bool force;
+	double seconds;
 	u64 rounds;
 	u64 asleep[2][VMSHM_LINE / 8];	/* the round that side i sleeps in */
 	struct rt_fail fail;
@@ -288,11 +295,14 @@ static bool pong_receive(struct pong *s, int me, u64 round, u64 len)
 
 static void pong_side(struct pong *s, int me)
 {
+	struct rt_budget budget = rt_budget(s->seconds);
 	u64 r;
 
-	for (r = 1; r <= s->rounds; r++) {
+	for (r = 1; r <= vmshm_load(&s->rounds); r++) {
 		u64 len = 1 + r * 37 % 4096;
 
+		if (!me && rt_spent(&budget))
+			vmshm_store(&s->rounds, r);
 		if (me ? !pong_receive(s, me, r, len) || !pong_send(s, me, r, len) :
 			 !pong_send(s, me, r, len) || !pong_receive(s, me, r, len))
 			return;
@@ -317,6 +327,7 @@ static void pingpong(enum rt_mode mode, enum rt_bell_kind kind, bool force, u64 
 	int i;
 
 	s->force = force;
+	s->seconds = force ? 0.4 : 1.5;
 	s->rounds = rt_rounds(rounds);
 	for (i = 0; i < 2; i++) {
 		rt_bell_init(&s->bell[i], kind);

@@ -26,6 +26,7 @@ static void producer(void *arg)
 	struct vmshm_prod p = s->p;
 	struct rt_rng rng = rt_rng(s->key);
 	unsigned int spins = 0;
+	struct rt_budget budget = rt_budget(0.4);
 	u64 sent = 0, rung = 0;
 
 	while (sent < s->bytes && !rt_failed(&s->fail)) {
@@ -33,6 +34,8 @@ static void producer(void *arg)
 
 		if (want > s->bytes - sent)
 			want = s->bytes - sent;
+		if (rt_spent(&budget))
+			vmshm_store(&s->bytes, sent + want);
 		while (done < want) {
 			struct vmshm_span span[2];
 			long space = vmshm_prod_space(&p, want - done);
@@ -94,7 +97,7 @@ static void consumer(void *arg)
 		c.hdr = mine.hdr;
 		c.data = (u8 *)(mine.hdr + 1);
 	}
-	while (got < s->bytes && !rt_failed(&s->fail)) {
+	while (got < vmshm_load(&s->bytes) && !rt_failed(&s->fail)) {
 		u64 want = 1 + rt_below(&rng, s->max), len, skip;
 		long avail = vmshm_cons_avail(&c, want);
 

@@ -31,6 +31,8 @@ start() {		# start NAME VM SECONDS COMMAND...
 	# No shell in between: what is killed at the end has to be the client.
 	timeout "$seconds" tools/vmshm-lab exec -n "$vm" -- "$@" >"$WORK/$name" 2>&1 &
 	PID[$name]=$!
+	# A case runs in a shell of its own, and ends what it started.
+	((BASHPID == $$)) || trap stop_all EXIT
 }
 said() { grep -q -- "$2" "$WORK/$1"; }		# said NAME PATTERN
 wait_for() {		# wait_for SECONDS COMMAND...
@@ -62,9 +64,13 @@ counter() {
 	in_vm "$1" 20 cat "/sys/kernel/debug/vmshm/cid-${CID[$2]}" | awk -v w="$3" '$1 == w { print $2 }'
 }
 
-clean_up() {
+stop_all() {
 	local name
 	for name in "${!PID[@]}"; do kill "${PID[$name]}" 2>/dev/null; done
+	for name in "${!PID[@]}"; do wait "${PID[$name]}" 2>/dev/null; done
+}
+clean_up() {
+	stop_all
 	rm -rf "$WORK"
 }
 trap clean_up EXIT

@@ -34,7 +34,7 @@ static void introduce(struct vmshm_chan *ch)
 	vmshm_store(&ch->mine->features, VMSHM_F_STREAM);
 	vmshm_store(&ch->mine->abi_version, VMSHM_ABI_VERSION);
 	vmshm_store(&ch->mine->state, VMSHM_SIDE_UP);
-	vmshm_store(&ch->mine->epoch_echo, ch->peer_epoch);
+	vmshm_word_publish(&ch->mine->epoch_echo, ch->peer_epoch);
 	vmshm_word_publish(&ch->mine->epoch, ch->epoch);
 }
 
@@ -105,7 +105,6 @@ static void meet(struct vmshm_chan *ch, u64 epoch)
 	vmshm_notify_reset(ch);
 	WRITE_ONCE(ch->peer_epoch, epoch);
 	introduce(ch);
-	vmshm_word_publish(&ch->mine->epoch_echo, epoch);
 	vmshm_chan_ring(ch);
 }
 

@@ -307,7 +307,7 @@ static bool wants_stdin(void)
 int main(int argc, char **argv)
 {
 	struct client c = { .window = LAB_WINDOW, .read_stdin = wants_stdin() };
-	double limit = 30;
+	double limit = 60;
 	bool cwd = false;
 	char here[4096];
 	int opt;

@@ -73,10 +73,14 @@ vm_report() {
 	tail -12 "$LABDIR/$vm/console.log" 2>/dev/null | tr -d '\r' | sed 's/^/    console: /' >&2
 }
 
+# Seconds for a VM to come up, on a busy machine. The debug kernel is slow.
+boot_limit() { if [[ $KERNEL == debug ]]; then echo 600; else echo 180; fi; }
+
 # Waits until the VM's agent runs a command.
 vm_wait() {
-	local vm=$1 end=$((SECONDS + BOOT_LIMIT))
-	while ! "$TOOLS/lab-exec" -d "$RUN" -t 5 -n "$vm" -- true 2>/dev/null; do
+	local vm=$1 end=$((SECONDS + BOOT_LIMIT)) try
+	while try=$((end - SECONDS)); ! "$TOOLS/lab-exec" -d "$RUN" -t $((try > 30 ? 30 : try)) -n "$vm" \
+		-- true 2>/dev/null; do
 		if ! vm_pid "$vm" >/dev/null; then
 			vm_report "$vm" "ended while it booted; the last words of its console:"
 			return 1

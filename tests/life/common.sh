@@ -25,16 +25,20 @@ in_vm() {
 
 # What runs in the background writes to WORK/NAME; its process is PID[NAME].
 declare -A PID=()
+OWNER=$BASHPID
 start() {		# start NAME VM SECONDS COMMAND...
 	local name=$1 vm=$2 seconds=$3
 	shift 3
+	# A case that runs in a shell of its own ends what it started, no more.
+	if ((BASHPID != OWNER)); then
+		OWNER=$BASHPID PID=()
+		trap stop_all EXIT
+	fi
 	# No shell in between: what is killed at the end has to be the client.
 	timeout "$seconds" tools/vmshm-lab exec -n "$vm" -- "$@" >"$WORK/$name" 2>&1 &
 	PID[$name]=$!
-	# A case runs in a shell of its own, and ends what it started.
-	((BASHPID == $$)) || trap stop_all EXIT
 }
-said() { grep -q -- "$2" "$WORK/$1"; }		# said NAME PATTERN
+said() { grep -qs -- "$2" "$WORK/$1"; }		# said NAME PATTERN
 wait_for() {		# wait_for SECONDS COMMAND...
 	local end=$((SECONDS + $1))
 	shift

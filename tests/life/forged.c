@@ -33,7 +33,16 @@ static const char header[] = "no AF_VMSHM header";
 static const char tables_lie[] = "header's tables can't be true";
 static const char members_lie[] = "nobody's in the table of members";
 static const char cid_lies[] = "the segment says that this VM is CID";
+static const char ids_lie[] = "of the peer can't be true";
 static const char channel_lies[] = "channel";
+
+static void swap(u32 *a, u32 *b)
+{
+	u32 was = *a;
+
+	*a = *b;
+	*b = was;
+}
 
 #define FORGE(name_, statement) \
 	static void name_(struct tables *t) { statement; }
@@ -72,12 +81,12 @@ FORGE(group_other_cid, t->h->flags |= VMSHM_SEG_GROUP; t->mine->cid = t->mine->i
 FORGE(ids_wrong, t->mine->ivshmem_id = 60001; t->peer->ivshmem_id = 60002)
 FORGE(id_mine, t->mine->ivshmem_id = 60001)
 FORGE(id_peer, t->peer->ivshmem_id = 60001)
-FORGE(ids_swapped, u32 id = t->mine->ivshmem_id;
-      t->mine->ivshmem_id = t->peer->ivshmem_id; t->peer->ivshmem_id = id)
+FORGE(ids_swapped, swap(&t->mine->ivshmem_id, &t->peer->ivshmem_id))
 FORGE(ids_same, t->peer->ivshmem_id = t->mine->ivshmem_id)
 FORGE(cid_mine, t->mine->cid = 777)
 FORGE(cid_mine_any, t->mine->cid = UINT32_MAX)
 FORGE(cid_mine_local, t->mine->cid = 1)
+FORGE(cid_mine_and_id, t->mine->cid = 777; t->peer->ivshmem_id = 777)
 FORGE(cid_peer, t->peer->cid = 777)
 FORGE(cid_peer_local, t->peer->cid = 1)
 FORGE(cids_same, t->peer->cid = t->mine->cid)
@@ -89,7 +98,7 @@ FORGE(side_wraps, t->c->side_off[0] = -(u64)VMSHM_PAGE)
 FORGE(side_wraps_2, t->c->side_off[1] = -(u64)VMSHM_SIDE_SIZE)
 FORGE(half_header, t->c->half_off[0] = 0)
 FORGE(half_end, t->c->half_off[1] = t->size)
-FORGE(half_across, t->c->half_off[1] += VMSHM_PAGE; t->c->half_size = t->size - t->c->half_off[1] + VMSHM_PAGE)
+FORGE(half_across, t->c->half_size = t->size - t->c->half_off[1] + VMSHM_PAGE)
 FORGE(half_odd, t->c->half_off[0] += 8)
 FORGE(half_wraps, t->c->half_off[0] = -(u64)VMSHM_PAGE)
 FORGE(half_size_zero, t->c->half_size = 0)
@@ -139,12 +148,13 @@ static const struct forgery forgeries[] = {
 	{ "a group in which this VM has another CID", group_other_cid, cid_lies },
 	{ "ivshmem_id of both members", ids_wrong, members_lie },
 	{ "this VM's ivshmem_id", id_mine, members_lie },
-	{ "the peer's ivshmem_id", id_peer, "ID" },
+	{ "the peer's ivshmem_id", id_peer, ids_lie },
 	{ "ivshmem_ids exchanged", ids_swapped, members_lie },
-	{ "both members with this VM's ivshmem_id", ids_same, "ID" },
-	{ "this VM's CID", cid_mine, cid_lies },
-	{ "this VM's CID 2^32 - 1", cid_mine_any, cid_lies },
-	{ "this VM's CID 1", cid_mine_local, cid_lies },
+	{ "both members with this VM's ivshmem_id", ids_same, ids_lie },
+	{ "this VM's CID", cid_mine, ids_lie },
+	{ "this VM's CID 2^32 - 1", cid_mine_any, ids_lie },
+	{ "this VM's CID 1", cid_mine_local, ids_lie },
+	{ "this VM's CID, and the peer's ivshmem_id to fit it", cid_mine_and_id, cid_lies },
 	{ "the peer's CID", cid_peer, members_lie },
 	{ "the peer's CID 1", cid_peer_local, members_lie },
 	{ "the peer with this VM's CID", cids_same, members_lie },
@@ -308,7 +318,7 @@ int main(int argc, char **argv)
 	port = strtoul(argv[2], NULL, 10);
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	for (size_t i = 0; i < n; i++)
-		plan += strstr(forgeries[i].name, only) != NULL;
+		plan += !!strstr(forgeries[i].name, only);
 	printf("TAP version 13\n1..%u\n", plan);
 
 	segment_find(&seg, peer);

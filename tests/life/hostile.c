@@ -83,7 +83,8 @@ int main(int argc, char **argv)
 	peer_new_epoch(&p);
 	run(&p, lie, strtoul(argv[2], NULL, 10));
 	peer_close(&p);
-	printf("up %llu accepted %llu refused %llu messages %llu echoed %llu checked %llu wrong %llu ended %llu\n",
+	printf("up %llu accepted %llu refused %llu messages %llu echoed %llu "
+	       "checked %llu wrong %llu ended %llu\n",
 	       (unsigned long long)p.ups, (unsigned long long)p.accepts,
 	       (unsigned long long)p.refusals, (unsigned long long)p.messages,
 	       (unsigned long long)p.echoed, (unsigned long long)p.checked,

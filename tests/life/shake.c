@@ -165,7 +165,9 @@ static void show_stack(pid_t pid)
 
 int main(int argc, char **argv)
 {
-	static const char * const names[KINDS] = { "connect", "send", "receive", "close", "accept" };
+	static const char * const names[KINDS] = {
+		"connect", "send", "receive", "close", "accept"
+	};
 	unsigned int cid, port, rounds, bad = 0;
 
 	if (argc != 4) {

@@ -4,13 +4,18 @@
  * go around it. What a peer that misbehaves meets is in victim.c.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,6 +29,7 @@ static const char usage[] =
 	"                                          is over or the connection; says how each call ended\n"
 	"       traffic wait CID PORT              poll() an idle connection; says what it saw\n"
 	"       traffic connect CID PORT           connect(); says how it ended\n"
+	"       traffic stuck CID PORT             send() from a page that nobody delivers\n"
 	"       traffic heirs CID PORT COUNT       connections that only a child still has\n"
 	"       traffic victim CID PORT SECONDS    be misused by the VM with that CID\n";
 
@@ -203,6 +209,35 @@ static int try_connect(unsigned int cid, unsigned int port)
 	return 0;
 }
 
+/* The copy into the ring finds a page that a userfaultfd has to deliver. */
+static int stuck(unsigned int cid, unsigned int port)
+{
+	const size_t size = sysconf(_SC_PAGESIZE);
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	int uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	int fd = connect_to(cid, port);
+	ssize_t n;
+	char *page;
+
+	page = mmap(NULL, 2 * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (fd < 0 || uffd < 0 || page == MAP_FAILED || ioctl(uffd, UFFDIO_API, &api)) {
+		printf("set-up: %s\n", errno_name(errno));
+		return 1;
+	}
+	memset(page, 1, size);
+	reg.range.start = (uintptr_t)page + size;
+	reg.range.len = size;
+	if (ioctl(uffd, UFFDIO_REGISTER, &reg)) {
+		printf("UFFDIO_REGISTER: %s\n", errno_name(errno));
+		return 1;
+	}
+	puts("connected");
+	n = send(fd, page, 2 * size, MSG_NOSIGNAL);
+	printf("send gave %zd %s\n", n, errno_name(n < 0 ? errno : 0));
+	return 0;
+}
+
 /* ---- descriptors that outlive the process that made them ---- */
 
 static int heir(int fd)
@@ -279,6 +314,8 @@ int main(int argc, char **argv)
 		return wait_for_end(number(argv[2]), number(argv[3]));
 	if (!strcmp(what, "connect") && argc == 4)
 		return try_connect(number(argv[2]), number(argv[3]));
+	if (!strcmp(what, "stuck") && argc == 4)
+		return stuck(number(argv[2]), number(argv[3]));
 	if (!strcmp(what, "heirs") && argc == 5)
 		return heirs(number(argv[2]), number(argv[3]), number(argv[4]));
 	if (!strcmp(what, "victim") && argc == 5)

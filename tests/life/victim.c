@@ -252,7 +252,8 @@ int victim(unsigned int cid, unsigned int port, unsigned int seconds)
 	pid_t pids[CLIENTS + 3];
 	bool good;
 
-	all = mmap(NULL, n * sizeof(*all), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	all = mmap(NULL, n * sizeof(*all), PROT_READ | PROT_WRITE,
+		   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (all == MAP_FAILED)
 		return 1;
 	for (int i = 0; i < CLIENTS; i++)
@@ -291,7 +292,8 @@ int victim(unsigned int cid, unsigned int port, unsigned int seconds)
 		puts("nothing moved inside this VM");
 		good = false;
 	}
-	printf("connects %lu refused %lu rounds %lu intact %lu failed %lu accepted %lu longest %.1f inside %lu\n",
+	printf("connects %lu refused %lu rounds %lu intact %lu failed %lu accepted %lu "
+	       "longest %.1f inside %lu\n",
 	       sum.connects, sum.refused, sum.rounds, sum.intact, sum.failed, sum.accepted,
 	       sum.longest, sum.inside);
 	return !good;

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What bench/targets and tools/demo share: a lab, and one measurement in it.
+
+A measurement is one run of vmshm_perf or iperf3 from VM a to VM b and gives a
+dictionary. What is measured how often, and what is said of it, is the caller's.
+"""
+import json
+import os
+import subprocess
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+BUILD = os.path.abspath(os.environ.get("BUILD") or os.path.join(TOP, "build"))
+LAB = os.path.join(TOP, "tools", "vmshm-lab")
+PERF = os.path.join(BUILD, "bench", "vmshm_perf")
+CID_B, ADDRESS_B = "4", "198.18.0.2"
+
+
+class Failed(Exception):
+    """A command that did not do what it should; str() is one clear line."""
+
+
+class Lab:
+    """Two VMs, a and b. Use it with `with`, so that it always comes down."""
+
+    def __init__(self, name, **settings):
+        self.env = dict(os.environ, LAB=name, BUILD=BUILD, QUIET="1", **settings)
+        self.servers = []
+        self.up = False
+
+    def lab(self, *words, timeout=60, say=True):
+        """One vmshm-lab command; its output."""
+        try:
+            done = subprocess.run([LAB, *words], env=self.env, stdin=subprocess.DEVNULL,
+                                  capture_output=True, text=True, timeout=timeout, check=False)
+        except subprocess.TimeoutExpired:
+            raise Failed(f"vmshm-lab {' '.join(words)}: not done after {timeout} s") from None
+        if done.returncode and say:
+            raise Failed(f"vmshm-lab {' '.join(words)}: "
+                         f"{(done.stderr or done.stdout).strip() or done.returncode}")
+        return done.stdout
+
+    def __enter__(self):
+        self.lab("down", timeout=60)
+        self.up = True
+        try:
+            self.lab("up", "2", timeout=600)
+            # Unpinned, the scheduler often puts both on one core.
+            self.lab("pin", "spread")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        for server in self.servers:
+            server.kill()
+            server.wait()
+        if self.up:
+            self.lab("down", timeout=60, say=False)
+        self.up = False
+
+    def run(self, vm, *command, timeout=60):
+        """A command in a VM; its output."""
+        return self.lab("exec", "-n", vm, "--", *command, timeout=timeout)
+
+    def serve(self, *command):
+        """A command in VM b that runs until the lab comes down."""
+        self.servers.append(subprocess.Popen(
+            [LAB, "exec", "-n", "b", "--", *command], env=self.env,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+
+    def serve_all(self):
+        """The servers of all measurements, and the wait until they answer."""
+        self.serve(PERF, "-s")
+        self.serve(PERF, "-s", "--family", "tcp", "-p", "5202")
+        self.serve("iperf3", "-s", "-p", "5203")
+        for probe in (lambda: self.vmshm("--rr", "-k", "1"), lambda: self.tcp("--rr", "-k", "1"),
+                      lambda: self.iperf(64, 1)):
+            end = time.monotonic() + 15
+            while True:
+                try:
+                    probe()
+                    break
+                except Failed:
+                    if time.monotonic() > end:
+                        raise
+                    time.sleep(0.1)
+
+    def perf(self, *arguments, timeout=90):
+        """vmshm_perf in VM a; its JSON object."""
+        return json.loads(self.run("a", PERF, "--json", *map(str, arguments), timeout=timeout))
+
+    def vmshm(self, *arguments, timeout=90):
+        """vmshm_perf over AF_VMSHM."""
+        return self.perf("-c", CID_B, *arguments, timeout=timeout)
+
+    def tcp(self, *arguments, timeout=90):
+        """vmshm_perf over TCP on virtio-net."""
+        return self.perf("-c", ADDRESS_B, "--family", "tcp", "-p", "5202", *arguments,
+                         timeout=timeout)
+
+    def iperf(self, length, seconds):
+        """iperf3 over TCP on virtio-net, with its offloads; its JSON object."""
+        report = json.loads(self.run("a", "iperf3", "-c", ADDRESS_B, "-p", "5203", "-J",
+                                     "-l", str(length), "-t", str(seconds)))
+        if "error" in report:
+            raise Failed(f"iperf3: {report['error']}")
+        return report
+
+    def kicks(self):
+        """How often virtio-net rang the host, both VMs together."""
+        total = 0
+        for vm in "ab":
+            for line in self.run(vm, "ethtool", "-S", "eth0").splitlines():
+                name, _, value = line.partition(":")
+                if name.strip().endswith("kicks"):
+                    total += int(value)
+        return total
+
+
+def vmshm_rate(report):
+    """Bits a second of a throughput report of vmshm_perf."""
+    return report["end"]["bits_per_second"]
+
+
+def iperf_rate(report):
+    """Bits a second that iperf3's receiver saw."""
+    return report["end"]["sum_received"]["bits_per_second"]
+
+
+def rate(bits):
+    """Bits a second for people."""
+    return f"{bits / 1e9:.2f} Gbit/s" if bits >= 1e9 else f"{bits / 1e6:.1f} Mbit/s"
+
+
+def size(count):
+    """A message size for people."""
+    for unit, factor in (("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count >= factor:
+            return f"{count // factor} {unit}"
+    return f"{count} B"
+
+
+def table(rows, right=()):
+    """Rows of text as aligned lines; the first is the heading. right: columns to align there."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for n, row in enumerate(rows):
+        cells = [cell.rjust(width) if i in right else cell.ljust(width)
+                 for i, (cell, width) in enumerate(zip(row, widths))]
+        lines.append("  ".join(cells).rstrip())
+        if n == 0:
+            lines.append("  ".join("-" * width for width in widths))
+    return "\n".join(lines)

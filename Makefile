@@ -56,7 +56,7 @@ install: tools ## programs, headers and manual pages, below PREFIX= (/usr/local)
 modules_install: modules ## the module for KDIR=; then `modprobe af_vmshm` works
 	install -D -m 644 $(BUILD)/modules/$(release)/af_vmshm.ko \
 		$(DESTDIR)/lib/modules/$(release)/extra/af_vmshm.ko
-	depmod $(if $(DESTDIR),-b $(DESTDIR)) $(release)
+	$(if $(DESTDIR),,depmod $(release))
 
 ##@ Trying and testing
 

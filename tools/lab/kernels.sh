@@ -26,22 +26,31 @@ real_package() {
 
 kernel_release() { cat "$KERNELS/$1/release"; }
 
-kernel_unpack() {
-	local name=$1 dir=$2 image headers meta
+# Downloads the packages of the kernel NAME into DIR; sets image and headers.
+kernel_download() {
+	local name=$1 dir=$2 meta common kbuild
 	read -ra meta <<<"$(kernel_packages "$name")"
 	image=$(real_package "${meta[0]}")
 	headers=$(real_package "${meta[1]}")
-	[[ -n $image && -n $headers ]] ||
-		die "apt knows no ${meta[0]}: run apt-get update (Debian 12 with its security updates has it)"
-
-	local common kbuild
+	if [[ -z $image || -z $headers ]]; then
+		echo "E: apt knows no ${meta[0]}: run apt-get update (Debian 12 with its security updates has it)" >"$dir/log"
+		return 1
+	fi
 	common=$(apt-cache depends --important "$headers" | sed -n 's/^  Depends: \(linux-headers-.*-common\)$/\1/p')
 	kbuild=$(apt-cache depends --important "$headers" | sed -n 's/^  Depends: \(linux-kbuild-.*\)$/\1/p')
 	say "kernel $name: downloading $image"
+	(cd "$dir" && apt-get download -q "$image" "$headers" "$common" "$kbuild" >log 2>&1)
+}
+
+kernel_unpack() {
+	local name=$1 dir=$2 image headers common deb
 	mkdir -p "$dir/deb" "$dir/root"
-	(cd "$dir/deb" && apt-get download -q "$image" "$headers" "$common" "$kbuild" >log 2>&1) ||
-		die "cannot download $image: $(grep -m1 '^E:' "$dir/deb/log" || tail -1 "$dir/deb/log")"
-	local deb
+	# Lists that are missing or old: root can have new ones.
+	if ! kernel_download "$name" "$dir/deb"; then
+		((EUID)) || apt-get update -qq >/dev/null 2>&1
+		kernel_download "$name" "$dir/deb" ||
+			die "no kernel $name: $(grep -m1 '^E:' "$dir/deb/log" || tail -1 "$dir/deb/log")"
+	fi
 	for deb in "$dir"/deb/*.deb; do
 		dpkg-deb -x "$deb" "$dir/root" || die "cannot unpack $deb: is the disk full?"
 	done
@@ -49,6 +58,7 @@ kernel_unpack() {
 
 	# The headers' Makefile and links speak of /usr/src: make them relative.
 	local src=$dir/root/usr/src/$headers release=${image#linux-image-}
+	common=$(basename "$dir/root/usr/src"/linux-headers-*-common)
 	# shellcheck disable=SC2016
 	sed -i -E 's#^include /usr/src/(.*)$#include $(abspath $(dir $(lastword $(MAKEFILE_LIST))))/../\1#' \
 		"$src/Makefile"
@@ -75,7 +85,7 @@ kernel_get() {
 		need apt-get dpkg-deb depmod
 		rm -rf "$dir" "$dir.new"
 		kernel_unpack "$name" "$dir.new" && mv "$dir.new" "$dir"
-	) 8<"$KERNELS" || exit 1
+	) 8>"$KERNELS/$name.lock" || exit 1
 }
 
 # Builds af_vmshm.ko for the kernel NAME and puts it where its modprobe looks.

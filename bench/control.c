@@ -115,6 +115,7 @@ static const char *const info_names[] = {
 	"doorbells_suppressed", "wakeups", "poll_hits", "poll_misses", "sleeps",
 	"ring_full", "rx_ring", "tx_ring",
 };
+
 _Static_assert(sizeof(info_names) / sizeof(info_names[0]) ==
 	       sizeof(struct vmshm_info) / sizeof(__u64), "a name for each counter");
 

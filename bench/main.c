@@ -150,7 +150,8 @@ static void check(struct argp_state *state)
 	if (opt.server && (len_given || time_given || test.bytes || test.blocks ||
 			   test.kind != STREAM || test.streams > 1 || test.reverse ||
 			   test.buffer || test.busy_poll != NO_BUSY_POLL))
-		argp_error(state, "the client says what the test is; -s takes -p, -1, --family, --out");
+		argp_error(state,
+			   "the client says what the test is; -s takes -p, -1, --family, --out");
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -213,7 +214,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		else if (!strcmp(arg, "off"))
 			test.busy_poll = 0;
 		else if (*arg < '0' || *arg > '9')
-			argp_error(state, "--busy-poll %s: expected adaptive, off or microseconds", arg);
+			argp_error(state,
+				   "--busy-poll %s: expected adaptive, off or microseconds", arg);
 		else
 			test.busy_poll = number(state, "--busy-poll", arg, 0,
 						VMSHM_BUSY_POLL_MAX_US);

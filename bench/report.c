@@ -51,10 +51,12 @@ void report_interval(const struct test *t, const struct stream *streams, double 
 
 	(void)streams;
 	if (opt.json) {
-		json_array_append_new(intervals, json_pack("{sf sf sI sI sf}",
-			"start", from, "end", to, "bytes", (json_int_t)bytes,
-			"messages", (json_int_t)messages,
-			"bits_per_second", bytes * 8 / seconds));
+		json_t *one = json_pack("{sf sf sI sI sf}", "start", from, "end", to,
+					"bytes", (json_int_t)bytes,
+					"messages", (json_int_t)messages,
+					"bits_per_second", bytes * 8 / seconds);
+
+		json_array_append_new(intervals, one);
 		return;
 	}
 	if (t->kind == STREAM) {

@@ -177,7 +177,8 @@ void wait_for_end(const struct test *test, struct stream *streams)
 	for (;;) {
 		at = seconds_now();
 		if (at >= report - 0.001) {
-			bytes = messages = 0;
+			bytes = 0;
+			messages = 0;
 			for (unsigned int i = 0; i < test->streams; i++) {
 				bytes += streams[i].bytes;
 				messages += streams[i].messages;

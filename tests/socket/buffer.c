@@ -249,7 +249,7 @@ static void exhaust_client(void)
 				break;
 		} else {
 			EQUAL(errno, ENOBUFS);
-			info.rx_ring = info.tx_ring = 0;
+			memset(&info, 0, sizeof(info));
 		}
 		close(fds[0]);
 		if (now() > end)

@@ -10,6 +10,13 @@
 
 #define LINE_LEN	1024
 
+/* One from each file of cases. */
+extern const struct subject names_subject, connect_subject, listen_subject,
+	sendrecv_subject, flags_subject, timeouts_subject, poll_subject, epoll_subject,
+	shutdown_subject, options_subject, buffer_subject, ioctl_subject, splice_subject,
+	uring_subject, process_subject, threads_subject, memory_subject,
+	badinput_subject, stress_subject, peer_subject;
+
 /* WHERE is HOST:PORT or unix:PATH. Each ends the program when it fails. */
 int control_listen(const char *where);
 int control_accept(int fd);

@@ -297,7 +297,6 @@ static bool in_proc(ino_t inode)
 	return found;
 }
 
-
 static void proc_client(void)
 {
 	struct stat st;

@@ -53,7 +53,8 @@ static void both_ways(uint64_t total, size_t max)
 	struct flow in = { .seed = 1 + ctx.is_client, .total = total, .max = max };
 	pthread_t t;
 
-	out.fd = in.fd = pair();
+	out.fd = pair();
+	in.fd = out.fd;
 	EQUAL(pthread_create(&t, NULL, send_flow, &out), 0);
 	receive_flow(&in);
 	EQUAL(pthread_join(t, NULL), 0);

@@ -7,7 +7,7 @@
  * ends; a side that fails ends at once and the other one soon after. A case
  * that is not needed on a side has no function there.
  *
- * Not here: the cases (subject_*.c) and how the two runners talk (control.c).
+ * Not here: the cases (a file for each subject) and how the two runners talk (control.c).
  */
 #ifndef VMSHM_TEST_H
 #define VMSHM_TEST_H

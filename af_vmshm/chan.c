@@ -15,6 +15,7 @@
 
 #define HELLO_FIRST_MS	10	/* then twice as long each time, */
 #define HELLO_LAST_MS	1000	/* up to this */
+#define BUSY_RUNS	16	/* of the worker in a row; then it pauses for a jiffy */
 
 LIST_HEAD(vmshm_chans);
 DEFINE_MUTEX(vmshm_chans_mutex);	/* writers of vmshm_chans; readers: RCU */
@@ -115,9 +116,9 @@ static bool abi_fits(struct vmshm_chan *ch)
 	if (version >> 16 == VMSHM_ABI_MAJOR)
 		return true;
 	if (!ch->bad_abi)
-		pr_err("cid %u speaks ABI %u.%u, this module %u.%u: no connections; load the same af_vmshm in both VMs\n",
-		       ch->peer_cid, version >> 16, version & 0xffff,
-		       VMSHM_ABI_MAJOR, VMSHM_ABI_MINOR);
+		pr_err_ratelimited("cid %u speaks ABI %u.%u, this module %u.%u: no connections; load the same af_vmshm in both VMs\n",
+				   ch->peer_cid, version >> 16, version & 0xffff,
+				   VMSHM_ABI_MAJOR, VMSHM_ABI_MINOR);
 	ch->bad_abi = true;
 	return false;
 }
@@ -135,10 +136,11 @@ static void look_at_peer(struct vmshm_chan *ch)
 		if (ch->peer_epoch) {
 			ch->dead_epoch = ch->peer_epoch;
 			tear_down(ch);
-			draw_epoch(ch);
-			pr_info("cid %u: gone\n", ch->peer_cid);
-			epoch = vmshm_word_read(&ch->theirs->epoch);
+			pr_info_ratelimited("cid %u: gone\n", ch->peer_cid);
 		}
+		/* Whatever it left in this side's words, a successor meets new ones. */
+		draw_epoch(ch);
+		epoch = vmshm_word_read(&ch->theirs->epoch);
 		ch->hello_tries = 0;
 	}
 	if (!(here & 1) || !up || !epoch || epoch == ch->dead_epoch) {
@@ -148,7 +150,7 @@ static void look_at_peer(struct vmshm_chan *ch)
 			WRITE_ONCE(ch->peer_epoch, 0);
 			vmshm_word_publish(&ch->mine->epoch_echo, 0);
 			if (ch->presence)
-				pr_info("cid %u: left\n", ch->peer_cid);
+				pr_info_ratelimited("cid %u: left\n", ch->peer_cid);
 		}
 		if (!(here & 1)) {
 			set_state(ch, VMSHM_CHAN_ABSENT);
@@ -171,7 +173,7 @@ static void look_at_peer(struct vmshm_chan *ch)
 		set_state(ch, VMSHM_CHAN_UP);
 		ch->hello_tries = 0;
 		if (ch->presence)
-			pr_info("cid %u: up\n", ch->peer_cid);
+			pr_info_ratelimited("cid %u: up\n", ch->peer_cid);
 		vmshm_chan_ring(ch);	/* it may have waited for this look */
 	}
 }
@@ -191,20 +193,13 @@ static void break_off(struct vmshm_chan *ch)
 	draw_epoch(ch);
 }
 
-/**
- * vmshm_chan_run - do what the peer and the sockets want done
- * @ch: the channel; the caller holds a reference
- *
- * From the worker; also from a task that waits for a control message and would
- * rather look itself.  May sleep.
- */
-void vmshm_chan_run(struct vmshm_chan *ch)
+/* Under chan->mutex. */
+static void run(struct vmshm_chan *ch)
 {
 	int taken = 0;
 
-	mutex_lock(&ch->mutex);
 	if (READ_ONCE(ch->gone))
-		goto out;
+		return;
 	look_at_peer(ch);
 	if (ch->state == VMSHM_CHAN_UP) {
 		if (vmshm_overflow_seen(&ch->theirs->pend_overflow, &ch->seen_overflow))
@@ -213,7 +208,7 @@ void vmshm_chan_run(struct vmshm_chan *ch)
 		if (taken < 0) {
 			break_off(ch);
 		} else {
-			WRITE_ONCE(ch->ctl_stuck, false);
+			vmshm_ctl_unstick(ch);
 			vmshm_connect_pump(ch);
 			vmshm_ctl_flush(ch);
 		}
@@ -225,11 +220,40 @@ void vmshm_chan_run(struct vmshm_chan *ch)
 		queue_delayed_work(vmshm_wq, &ch->hello,
 				   msecs_to_jiffies(min_t(unsigned int, ms, HELLO_LAST_MS)));
 	}
-out:
-	mutex_unlock(&ch->mutex);
-	/* A peer that never stops talking does not keep the mutex. */
-	if (taken > 0)
+	/*
+	 * A peer that never stops talking keeps neither the mutex nor the
+	 * processor.  Queued under the mutex, so that removal cancels it.
+	 */
+	ch->busy_runs = taken > 0 ? ch->busy_runs + 1 : 0;
+	if (ch->busy_runs > BUSY_RUNS)
+		queue_delayed_work(vmshm_wq, &ch->hello, 1);
+	else if (taken > 0)
 		queue_work(vmshm_wq, &ch->work);
+}
+
+/**
+ * vmshm_chan_run - do what the peer and the sockets want done
+ * @ch: the channel; the caller holds a reference
+ *
+ * May sleep.
+ */
+void vmshm_chan_run(struct vmshm_chan *ch)
+{
+	mutex_lock(&ch->mutex);
+	run(ch);
+	mutex_unlock(&ch->mutex);
+}
+
+/*
+ * The same from a task that waits for a control message and would rather look
+ * itself, unless somebody looks already.
+ */
+void vmshm_chan_try_run(struct vmshm_chan *ch)
+{
+	if (!mutex_trylock(&ch->mutex))
+		return;
+	run(ch);
+	mutex_unlock(&ch->mutex);
 }
 
 static void chan_work(struct work_struct *work)

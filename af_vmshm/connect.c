@@ -65,6 +65,9 @@ static int start(struct socket *sock, const struct sockaddr_vmshm *to)
 	spin_unlock(&vmshm_table_lock);
 	if (old)
 		vmshm_end_put(old);
+	/* The timer of an earlier attempt is not for this one. */
+	if (cancel_delayed_work(&vs->connect_work))
+		sock_put(sk);
 	sk->sk_err = 0;
 	sock->state = SS_CONNECTING;
 	/* The end is whole before anybody sees the state. */
@@ -75,14 +78,21 @@ put_chan:
 	return err;
 }
 
-/* Nobody waits any more.  True when the connection was open by then. */
-static bool give_up(struct socket *sock, struct sock *sk)
+/*
+ * Nobody waits any more.  @err: what SO_ERROR is to say, or 0.  True when the
+ * connection was open by then.
+ */
+static bool give_up(struct sock *sk, int err)
 {
 	if (!vmshm_end_cancel(vmshm_sk(sk)->end))
 		return true;
-	sk->sk_state = TCP_CLOSE;
-	if (sock)
-		sock->state = SS_UNCONNECTED;
+	if (err)
+		WRITE_ONCE(sk->sk_err, err);
+	/* Who sees the state sees the error. */
+	smp_store_release(&sk->sk_state, TCP_CLOSE);
+	if (err)
+		sk_error_report(sk);
+	sk->sk_state_change(sk);	/* other threads in connect() */
 	return false;
 }
 
@@ -93,11 +103,8 @@ void vmshm_connect_timeout(struct work_struct *work)
 	struct sock *sk = &vs->sk;
 
 	lock_sock(sk);
-	if (sk->sk_state == TCP_SYN_SENT && !give_up(NULL, sk)) {
-		sk->sk_err = ETIMEDOUT;
-		sk_error_report(sk);
-		sk->sk_state_change(sk);
-	}
+	if (sk->sk_state == TCP_SYN_SENT && vs->end == vs->timed_end)
+		give_up(sk, ETIMEDOUT);
 	release_sock(sk);
 	sock_put(sk);
 }
@@ -117,7 +124,7 @@ static void look_for_answer(struct sock *sk, struct vmshm_chan *ch)
 		until = local_clock() + mode * NSEC_PER_USEC;
 	do {
 		if (vmshm_chan_has_ctl(ch))
-			vmshm_chan_run(ch);
+			vmshm_chan_try_run(ch);
 		if (READ_ONCE(sk->sk_state) != TCP_SYN_SENT)
 			return;
 		cpu_relax();
@@ -128,11 +135,15 @@ static void look_for_answer(struct sock *sk, struct vmshm_chan *ch)
 static int await(struct socket *sock, long timeo)
 {
 	struct sock *sk = sock->sk;
+	struct vmshm_chan *ch = vmshm_sk(sk)->end->chan;
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);
 	int err = 0;
 
+	/* Another thread may put a new end in this one's place. */
+	kref_get(&ch->ref);
 	release_sock(sk);
-	look_for_answer(sk, vmshm_sk(sk)->end->chan);
+	look_for_answer(sk, ch);
+	vmshm_chan_put(ch);
 	add_wait_queue(sk_sleep(sk), &wait);
 	while (READ_ONCE(sk->sk_state) == TCP_SYN_SENT && timeo && !signal_pending(current))
 		timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, timeo);
@@ -141,8 +152,10 @@ static int await(struct socket *sock, long timeo)
 
 	if (sk->sk_state == TCP_SYN_SENT) {
 		err = timeo ? sock_intr_errno(timeo) : -ETIMEDOUT;
-		if (give_up(sock, sk))
+		if (give_up(sk, 0))
 			err = 0;
+		else
+			sock->state = SS_UNCONNECTED;
 	}
 	return err;
 }
@@ -187,6 +200,7 @@ int vmshm_connect(struct socket *sock, vmshm_sockaddr *addr, int len, int flags)
 
 	if (sk->sk_state == TCP_SYN_SENT && flags & O_NONBLOCK) {
 		sock_hold(sk);
+		vs->timed_end = vs->end;
 		if (mod_delayed_work(system_wq, &vs->connect_work, vs->connect_timeout))
 			sock_put(sk);
 		err = -EINPROGRESS;

@@ -132,12 +132,28 @@ void vmshm_ctl_flush(struct vmshm_chan *ch)
 		vmshm_chan_ring(ch);
 }
 
+/* The peer took messages and rang: it need not ring for room any more. */
+void vmshm_ctl_unstick(struct vmshm_chan *ch)
+{
+	if (!READ_ONCE(ch->ctl_stuck))
+		return;
+	spin_lock(&ch->ctl_lock);
+	WRITE_ONCE(ch->ctl_stuck, false);
+	vmshm_want_room(&ch->mine->ctl_wanted, 0);
+	spin_unlock(&ch->ctl_lock);
+}
+
 /* An end has something to say: VMSHM_SAY_*. */
 void vmshm_ctl_say(struct vmshm_end *end, u8 bit)
 {
 	struct vmshm_chan *ch = end->chan;
 
 	spin_lock(&ch->ctl_lock);
+	/* What breaks a channel says for its ends that they are done. */
+	if (ch->state != VMSHM_CHAN_UP) {
+		spin_unlock(&ch->ctl_lock);
+		return;
+	}
 	end->ctl_bits |= bit;
 	if (list_empty(&end->ctl_node)) {
 		refcount_inc(&end->ref);
@@ -158,7 +174,10 @@ bool vmshm_ctl_unsay_connect(struct vmshm_end *end)
 	if (unsaid) {
 		end->ctl_bits = 0;
 		list_del_init(&end->ctl_node);
-		ch->credits++;
+		if (ch->credits < VMSHM_CTL_CREDITS)
+			ch->credits++;
+		if (ch->state == VMSHM_CHAN_UP)
+			queue_work(vmshm_wq, &ch->work);	/* another may start */
 	}
 	spin_unlock(&ch->ctl_lock);
 	if (unsaid)
@@ -233,7 +252,7 @@ void vmshm_connect_start(struct vmshm_end *end)
 	spin_unlock(&ch->ctl_lock);
 
 	mutex_lock(&ch->mutex);
-	if (READ_ONCE(ch->gone))
+	if (READ_ONCE(ch->gone) || ch->state == VMSHM_CHAN_ABSENT)
 		vmshm_connect_drop(ch, ENODEV);
 	else
 		vmshm_connect_pump(ch);
@@ -377,9 +396,7 @@ static void got_accept(struct vmshm_chan *ch, struct vmshm_end *end, const struc
 		hdr = ch->bus->ring_peer(ch, msg->ring_off, msg->ring_order);
 	if (!hdr) {
 		/* It may write into our ring all the same, until its DONE. */
-		spin_lock(&end->lock);
-		end->state = VMSHM_END_OPEN;
-		spin_unlock(&end->lock);
+		vmshm_end_disown(end, VMSHM_END_OPEN, ECONNRESET);
 		vmshm_end_reset(end, "the peer accepted with a ring that is not there");
 		return;
 	}
@@ -397,8 +414,12 @@ static void got_refuse(struct vmshm_chan *ch, struct vmshm_end *end, const struc
 static bool answer_due(struct vmshm_end *end)
 {
 	enum vmshm_end_state state = READ_ONCE(end->state);
+	bool asked;
 
-	return state == VMSHM_END_CONNECTING || state == VMSHM_END_CANCELLED;
+	spin_lock(&end->chan->ctl_lock);
+	asked = !(end->ctl_bits & VMSHM_SAY_CONNECT);
+	spin_unlock(&end->chan->ctl_lock);
+	return asked && (state == VMSHM_END_CONNECTING || state == VMSHM_END_CANCELLED);
 }
 
 static void got_message(struct vmshm_chan *ch, const struct vmshm_ctl *msg)

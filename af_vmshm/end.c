@@ -65,7 +65,6 @@ static void ring_free(struct vmshm_end *end)
 	spin_lock(&ch->stats_lock);
 	list_del_init(&end->ring_node);
 	spin_unlock(&ch->stats_lock);
-	wake_up_var(&ch->rings);
 }
 
 /* Drop a reference; the last one gives the ring's memory back.  May sleep. */
@@ -142,6 +141,8 @@ int vmshm_end_number(struct vmshm_end *end)
 
 	spin_lock(&end->rx_lock);
 	vmshm_cons_init(&end->cons, hdr, order);
+	/* The first byte rings: a process that waits for SIGIO asks nobody. */
+	vmshm_cons_arm(&end->cons, 1);
 	/* Who looks from beside the lock sees cons whole. */
 	smp_store_release(&end->rx_open, true);
 	spin_unlock(&end->rx_lock);
@@ -269,24 +270,43 @@ bool vmshm_end_open(struct vmshm_end *end, struct vmshm_ring_hdr *hdr, u32 order
 }
 
 /**
+ * vmshm_end_disown - the socket learns of a failure and is forgotten
+ * @end: not open for the socket; from here on it is the kernel's alone
+ * @state: what it is now
+ * @err: positive errno for the socket
+ */
+void vmshm_end_disown(struct vmshm_end *end, enum vmshm_end_state state, int err)
+{
+	struct sock *sk;
+
+	rcu_read_lock();
+	spin_lock(&end->lock);
+	end->state = state;
+	end->released = true;
+	sk = rcu_dereference(end->sk);
+	RCU_INIT_POINTER(end->sk, NULL);
+	if (sk) {
+		WRITE_ONCE(sk->sk_err, err);
+		/* Who sees the state sees the error. */
+		smp_store_release(&sk->sk_state, TCP_CLOSE);
+	}
+	spin_unlock(&end->lock);
+	if (sk) {
+		sk_error_report(sk);
+		sk->sk_state_change(sk);
+	}
+	rcu_read_unlock();
+}
+
+/**
  * vmshm_end_fail - a connect comes to nothing
  * @end: WAITING, CONNECTING or CANCELLED; the peer does not know its ring
  * @err: positive errno for the socket
  */
 void vmshm_end_fail(struct vmshm_end *end, int err)
 {
-	struct sock *sk;
-
-	spin_lock(&end->lock);
-	end->state = VMSHM_END_DEAD;
-	rcu_read_lock();
-	sk = rcu_dereference(end->sk);
-	if (sk)
-		WRITE_ONCE(sk->sk_state, TCP_CLOSE);
-	rcu_read_unlock();
-	spin_unlock(&end->lock);
 	close_rx(end, 0);
-	tell_error(end, err);
+	vmshm_end_disown(end, VMSHM_END_DEAD, err);
 	untable(end);
 }
 
@@ -501,6 +521,8 @@ void vmshm_end_attend(struct vmshm_end *end)
 		spin_lock(&end->lock);
 		end->peer_shutdown |= shut;
 		spin_unlock(&end->lock);
+		/* A thread that found attention taken, and this not yet said, sleeps again. */
+		tell_change(end);
 	}
 }
 
@@ -538,6 +560,8 @@ void vmshm_ends_unmap(struct vmshm_chan *ch)
 	struct vmshm_end *end;
 
 	for (;;) {
+		bool lost;
+
 		spin_lock(&ch->stats_lock);
 		end = list_first_entry_or_null(&ch->rings, struct vmshm_end, ring_node);
 		/* At its last reference: it takes itself off the list. */
@@ -553,8 +577,18 @@ void vmshm_ends_unmap(struct vmshm_chan *ch)
 			continue;
 		}
 		close_tx(end, 0);
+		spin_lock(&end->rx_lock);
+		lost = end->rx_open && vmshm_cons_peek(&end->cons);
+		spin_unlock(&end->rx_lock);
 		close_rx(end, 0);
 		mark_reset(end);
+		/* Half a file is not the file, whatever the peer's end of stream says. */
+		if (lost) {
+			spin_lock(&end->lock);
+			end->err = ECONNRESET;
+			spin_unlock(&end->lock);
+			tell_error(end, ECONNRESET);
+		}
 		ring_free(end);
 		vmshm_end_put(end);
 	}

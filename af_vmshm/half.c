@@ -35,10 +35,21 @@ void vmshm_half_destroy(struct gen_pool *pool)
 	gen_pool_destroy(pool);
 }
 
+/*
+ * Rings larger than this leave a quarter of the half to others: a few sockets
+ * with the largest buffers must not keep everybody else from connecting.
+ */
+#define ORDINARY_ORDER	18
+
 /* Room for a ring of 1 << @order bytes; false when there is none. */
 bool vmshm_half_alloc(struct gen_pool *pool, u32 order, u64 *off)
 {
-	unsigned long at = gen_pool_alloc(pool, vmshm_ring_bytes(order));
+	u64 bytes = vmshm_ring_bytes(order);
+	unsigned long at;
+
+	if (order > ORDINARY_ORDER && gen_pool_avail(pool) < bytes + gen_pool_size(pool) / 4)
+		return false;
+	at = gen_pool_alloc(pool, bytes);
 
 	if (!at)
 		return false;

@@ -9,6 +9,7 @@
 #include <linux/panic_notifier.h>
 #include <linux/pci.h>
 #include <linux/reboot.h>
+#include <linux/sched/clock.h>
 #include "vmshm.h"
 #include "pci.h"
 
@@ -19,13 +20,12 @@
 #define IVSHMEM_IVPOSITION	8
 #define IVSHMEM_DOORBELL	12
 
-#define MAX_VECTORS		32
-
 /*
- * A peer that rings without end: so many interrupts of a vector in a jiffy, and
- * the vector is masked and looked at by timer for a while.
+ * A peer that rings without end: a vector whose interrupts take so much of a
+ * jiffy is masked and looked at by timer for a while.
  */
-#define STORM_PER_JIFFY		2000
+#define STORM_NS		(TICK_NSEC / 4 * 3)
+#define STORM_ENTRY_NS		1000	/* an interrupt's entry and exit, about */
 #define STORM_MS		100
 
 static LIST_HEAD(vmshm_devs);		/* for the notifiers; RCU */
@@ -89,14 +89,16 @@ static void look_at_all(struct vmshm_pci *dev)
 static irqreturn_t pci_irq(int irq, void *data)
 {
 	struct vmshm_vector *vec = data;
+	u64 began = local_clock();
 
 	look_at_all(vec->dev);
 
 	if (time_after(jiffies, vec->jiffy)) {
 		vec->jiffy = jiffies;
-		vec->count = 0;
+		vec->busy_ns = 0;
 	}
-	if (++vec->count > STORM_PER_JIFFY) {
+	vec->busy_ns += local_clock() - began + STORM_ENTRY_NS;
+	if (vec->busy_ns > STORM_NS) {
 		vec->until = jiffies + msecs_to_jiffies(STORM_MS);
 		disable_irq_nosync(irq);
 		queue_delayed_work(vmshm_wq, &vec->storm, 1);
@@ -114,7 +116,7 @@ static void storm_work(struct work_struct *work)
 		return;
 	}
 	vec->dev->storms++;
-	vec->count = 0;
+	vec->busy_ns = 0;
 	enable_irq(vec->irq);
 }
 
@@ -128,7 +130,9 @@ static int get_vectors(struct vmshm_pci *dev)
 		dev_err(&pdev->dev, "no MSI-X: give the device vectors=1 or more, and ioeventfd=on\n");
 		return -ENODEV;
 	}
-	n = pci_alloc_irq_vectors(pdev, 1, min(n, MAX_VECTORS), PCI_IRQ_MSIX);
+	/* All of them: the peer rings each, and one without a handler is lost. */
+	n = min(n, VMSHM_PCI_VECTORS);
+	n = pci_alloc_irq_vectors(pdev, n, n, PCI_IRQ_MSIX);
 	if (n < 0) {
 		dev_err(&pdev->dev, "can't get an MSI-X vector: error %d\n", n);
 		return n;
@@ -143,11 +147,11 @@ static int get_vectors(struct vmshm_pci *dev)
 		err = request_irq(vec->irq, pci_irq, 0, vec->name, vec);
 		if (err) {
 			dev_err(&pdev->dev, "can't use interrupt %d: error %d\n", vec->irq, err);
-			break;
+			return err;	/* the caller puts what there is */
 		}
 		dev->nr_vectors++;
 	}
-	return dev->nr_vectors ? 0 : err;
+	return 0;
 }
 
 static void put_vectors(struct vmshm_pci *dev)
@@ -295,9 +299,10 @@ static int pci_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	spin_lock(&vmshm_devs_lock);
 	list_add_tail_rcu(&dev->node, &vmshm_devs);
 	spin_unlock(&vmshm_devs_lock);
-	dev_info(&pdev->dev, "segment %.*s, %llu MiB, %d vectors, %d peers\n",
-		 VMSHM_NAME_LEN, dev->header->name, dev->size >> 20, dev->nr_vectors,
-		 dev->nr_chans);
+	/* The name is the peer's to forge: escaped. */
+	dev_info(&pdev->dev, "segment %*pE, %llu MiB, %d vectors, %d peers\n",
+		 (int)strlen(dev->header->name), dev->header->name, dev->size >> 20,
+		 dev->nr_vectors, dev->nr_chans);
 	/* What rang before there was an interrupt. */
 	for (i = 0; i < dev->nr_chans; i++)
 		queue_work(vmshm_wq, &dev->chans[i]->ch.work);

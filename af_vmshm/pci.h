@@ -8,14 +8,16 @@
 #include <linux/pci.h>
 #include "vmshm.h"
 
+#define VMSHM_PCI_VECTORS	64	/* as many as a segment's member may have */
+
 struct vmshm_pci;
 
 struct vmshm_vector {
 	struct vmshm_pci *dev;
 	int irq;
 	char name[40];
-	unsigned long jiffy;		/* when count began */
-	unsigned int count;
+	unsigned long jiffy;		/* when busy_ns began */
+	u64 busy_ns;			/* spent since then */
 	unsigned long until;		/* masked until then */
 	struct delayed_work storm;
 };
@@ -49,7 +51,7 @@ struct vmshm_pci {
 	struct vmshm_member *members;	/* copy */
 	int nr_vectors;
 	unsigned int storms;
-	struct vmshm_vector vectors[32];
+	struct vmshm_vector vectors[VMSHM_PCI_VECTORS];
 	int nr_chans;
 	struct vmshm_pci_chan *chans[VMSHM_MEMBERS_MAX];
 };

@@ -11,12 +11,12 @@
 
 static bool can_read(struct sock *sk, struct vmshm_end *end, __poll_t asked)
 {
-	u64 lowat = clamp_t(u64, READ_ONCE(sk->sk_rcvlowat), 1, end->cons.size);
+	u64 lowat = clamp_t(u64, READ_ONCE(sk->sk_rcvlowat), 1, vmshm_rx_wait_max(end));
 	u64 there = vmshm_end_readable(end);
 
 	if (there >= lowat) {
 		/* Edge-triggered: whatever comes next is news, see epoll(7). */
-		if (asked & EPOLLET && asked & IN && there < end->cons.size)
+		if (asked & EPOLLET && asked & IN)
 			vmshm_end_arm_rx(end, there + 1);
 		return true;
 	}

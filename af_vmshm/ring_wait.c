@@ -85,7 +85,7 @@ bool vmshm_end_arm_rx(struct vmshm_end *end, u64 lowat)
 
 	spin_lock(&end->rx_lock);
 	if (end->rx_open)
-		look = vmshm_cons_arm(&end->cons, clamp_t(u64, lowat, 1, end->cons.size));
+		look = vmshm_cons_arm(&end->cons, clamp_t(u64, lowat, 1, end->cons.size + 1));
 	spin_unlock(&end->rx_lock);
 	return look;
 }

@@ -255,7 +255,7 @@ int vmshm_segment_place(struct vmshm_pci *dev, unsigned int member, struct vmshm
 	}
 	place->local_cid = dev->members[me].cid;
 	place->peer_cid = dev->members[member].cid;
-	place->peer_vectors = clamp_t(u32, dev->members[member].vectors, 1, 2048);
+	place->peer_vectors = clamp_t(u32, dev->members[member].vectors, 1, VMSHM_PCI_VECTORS);
 	place->doorbell_id = dev->members[member].ivshmem_id & 0xffff;
 	place->my_side = c.side_off[side];
 	place->peer_side = c.side_off[!side];

@@ -68,6 +68,7 @@ struct sock *vmshm_sock_alloc(struct net *net, struct socket *sock, struct sock 
 	vmshm_addr_set(&vs->local, VMSHM_CID_ANY, VMSHM_PORT_ANY);
 	vmshm_addr_set(&vs->remote, VMSHM_CID_ANY, VMSHM_PORT_ANY);
 	vs->end = NULL;
+	vs->timed_end = NULL;
 	vs->rd_shut = false;
 	vs->listening = false;
 	INIT_HLIST_NODE(&vs->bound_node);

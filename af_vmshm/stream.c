@@ -51,7 +51,7 @@ static ssize_t copy_in(struct vmshm_end *end, struct iov_iter *from, size_t len,
 	done = 0;
 	pagefault_disable();
 	for (i = 0; i < n; i++) {
-		size_t got = copy_from_iter(span[i].base, span[i].len, from);
+		size_t got = _copy_from_iter(span[i].base, span[i].len, from);
 
 		done += got;
 		if (got < span[i].len)
@@ -89,7 +89,10 @@ static int tx_error(struct sock *sk, struct vmshm_end *end)
 	return 0;
 }
 
-/* Does somebody wait on this socket in a way that asks only once? */
+/*
+ * Does somebody wait on this socket in a way that asks only once: epoll on
+ * edges, or SIGIO?
+ */
 static bool is_watched(struct sock *sk)
 {
 	struct socket_wq *wq;
@@ -99,6 +102,8 @@ static bool is_watched(struct sock *sk)
 	wq = rcu_dereference(sk->sk_wq);
 	/* Who comes later looks for itself: poll() arms, and looks after that. */
 	watched = wq && (waitqueue_active(&wq->wait) || wq->fasync_list);
+	if (wq && wq->fasync_list)
+		set_bit(SOCKWQ_ASYNC_NOSPACE, &wq->flags);	/* SIGIO for space, too */
 	rcu_read_unlock();
 	return watched;
 }
@@ -173,7 +178,9 @@ int vmshm_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 		 * Full.  An edge-triggered watcher calls nobody between this
 		 * result and its wait, so ask for the doorbell on its behalf.
 		 */
-		if (!timeo && is_watched(sk) && vmshm_end_arm_tx(end, end->tx_mark)) {
+		if (!timeo && is_watched(sk) && vmshm_end_arm_tx(end, end->tx_mark) &&
+		    !signal_pending(current)) {
+			cond_resched();
 			err = tx_error(sk, end);
 			continue;
 		}
@@ -215,7 +222,7 @@ static ssize_t copy_out(struct vmshm_end *end, struct iov_iter *to, size_t len, 
 	n = vmshm_cons_spans(&end->cons, skip, len, span);
 	pagefault_disable();
 	for (i = 0; i < n; i++) {
-		size_t put = copy_to_iter(span[i].base, span[i].len, to);
+		size_t put = _copy_to_iter(span[i].base, span[i].len, to);
 
 		done += put;
 		if (put < span[i].len)
@@ -350,7 +357,7 @@ int vmshm_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, in
 	timeo = sock_rcvtimeo(sk, flags & MSG_DONTWAIT);
 	target = min_t(size_t, sock_rcvlowat(sk, flags & MSG_WAITALL, len), len);
 	if (peek)
-		target = min_t(size_t, target, end->cons.size);
+		target = min_t(size_t, target, vmshm_rx_wait_max(end));
 
 	while (done < len) {
 		size_t want = min_t(size_t, len - done, VMSHM_COPY_CHUNK);
@@ -394,9 +401,12 @@ int vmshm_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, in
 		}
 		/* Short.  As for a full ring: a watcher that asks only once. */
 		if ((done >= target || !timeo) && is_watched(sk) && !peek &&
-		    vmshm_end_arm_rx(end, READ_ONCE(sk->sk_rcvlowat)) &&
-		    vmshm_end_readable(end))
+		    vmshm_end_arm_rx(end, min_t(u64, READ_ONCE(sk->sk_rcvlowat),
+						vmshm_rx_wait_max(end))) &&
+		    vmshm_end_readable(end) && !signal_pending(current)) {
+			cond_resched();
 			continue;
+		}
 		if (done >= target)
 			break;
 		err = rx_end(sk, end, peek ? done : 0, &again);
@@ -406,7 +416,7 @@ int vmshm_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, in
 			break;
 		err = vmshm_wait_rx(sk, end, min_t(u64, (peek ? done : 0) +
 				    min_t(size_t, target - done, READ_ONCE(sk->sk_rcvlowat)),
-				    end->cons.size), &timeo);
+				    vmshm_rx_wait_max(end)), &timeo);
 		if (err)
 			break;
 	}

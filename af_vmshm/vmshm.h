@@ -125,6 +125,7 @@ struct vmshm_chan {
 	struct vmshm_queue ctl_rx;
 	struct list_head connects;	/* ends that wait for a start, under ctl_lock */
 	unsigned int hello_tries;
+	unsigned int busy_runs;		/* in a row that found messages */
 	bool bad_abi;
 	struct work_struct work;
 	struct delayed_work hello;
@@ -238,6 +239,15 @@ static inline u32 vmshm_peer_cid(const struct vmshm_end *end)
 	return end->chan->presence ? end->chan->peer_cid : VMSHM_CID_LOCAL;
 }
 
+/*
+ * The most bytes that a receiver may wait for: a sender sleeps while less than
+ * a quarter of the ring is free, and the two must not wait for each other.
+ */
+static inline u64 vmshm_rx_wait_max(const struct vmshm_end *end)
+{
+	return end->cons.size - end->cons.size / 4;
+}
+
 /* Has the peer put anything into its control queue?  A hint. */
 static inline bool vmshm_chan_has_ctl(struct vmshm_chan *ch)
 {
@@ -261,7 +271,8 @@ struct vmshm_sock {
 	bool rd_shut;			/* shutdown(SHUT_RD) was called */
 	struct hlist_node bound_node;	/* vmshm_table_lock */
 	struct list_head all_node;	/* vmshm_table_lock */
-	struct delayed_work connect_work;	/* timeout of a non-blocking connect */
+	struct delayed_work connect_work;	/* timeout of a non-blocking connect, */
+	const struct vmshm_end *timed_end;	/* of this one; only compared */
 	spinlock_t aq_lock;		/* accept_queue, listening */
 	struct list_head accept_queue;	/* ends, under aq_lock */
 	bool listening;			/* under aq_lock */
@@ -342,6 +353,7 @@ struct vmshm_end *vmshm_end_alloc(struct vmshm_chan *ch, gfp_t gfp);
 void vmshm_end_put(struct vmshm_end *end);
 int vmshm_end_number(struct vmshm_end *end);
 bool vmshm_end_open(struct vmshm_end *end, struct vmshm_ring_hdr *hdr, u32 order);
+void vmshm_end_disown(struct vmshm_end *end, enum vmshm_end_state state, int err);
 void vmshm_end_fail(struct vmshm_end *end, int err);
 void vmshm_end_kill(struct vmshm_end *end);
 void vmshm_end_reset(struct vmshm_end *end, const char *why);
@@ -364,6 +376,7 @@ void vmshm_ctl_say(struct vmshm_end *end, u8 bit);
 bool vmshm_ctl_unsay_connect(struct vmshm_end *end);
 void vmshm_ctl_refuse(struct vmshm_chan *ch, u32 id, u32 gen, int error);
 void vmshm_ctl_flush(struct vmshm_chan *ch);
+void vmshm_ctl_unstick(struct vmshm_chan *ch);
 int vmshm_ctl_receive(struct vmshm_chan *ch);
 void vmshm_ctl_reset(struct vmshm_chan *ch);
 void vmshm_connect_start(struct vmshm_end *end);
@@ -388,6 +401,7 @@ void vmshm_chan_leave(struct vmshm_chan *ch);
 void vmshm_chan_put(struct vmshm_chan *ch);
 struct vmshm_chan *vmshm_chan_find(u32 cid);
 void vmshm_chan_run(struct vmshm_chan *ch);
+void vmshm_chan_try_run(struct vmshm_chan *ch);
 void vmshm_chan_stats(struct vmshm_chan *ch, struct vmshm_stats *sum);
 
 /* half.c */

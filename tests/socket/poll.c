@@ -48,8 +48,8 @@ static void wakes_in_client(void)
 	char c;
 
 	for (int i = 0; i < 3; i++) {
-		barrier("poll");
 		start = now();
+		barrier("poll");
 		EQUAL(poll_one(fd, POLLIN, 5000), POLLIN);
 		CHECK(now() - start > 0.02);
 		recv_all(fd, &c, 1);

@@ -218,11 +218,10 @@ static void blocks_until_data_client(void)
 
 static void blocks_until_data_server(void)
 {
-	double start;
+	double start = now();
 	int fd = pair();
 	char buf[10];
 
-	start = now();
 	EQUAL(recv(fd, buf, sizeof(buf), 0), 1);
 	CHECK(now() - start > 0.03);
 	barrier("done");

@@ -7,7 +7,7 @@
 # namespace of the lab's own, held open by one process. Checksum and
 # segmentation offloads work over it (vnet_hdr). NET=stream: QEMU's stream
 # netdevs over UNIX sockets, a hub in the first VM joins them; no offloads, but
-# it needs no privilege. NET=none: no link.
+# it needs no privilege; a VM added later has none. NET=none: no link.
 
 net_choose() {
 	[[ -z $NET ]] || return 0
@@ -35,6 +35,9 @@ net_enter() {
 	[[ $NET != tap ]] || ENTER=(nsenter -t "$(pid_of "$LABDIR/net.pid")" -n)
 }
 
+# Whether VM a's QEMU made that socket: it may be a moment younger than we are.
+listens() { wait_for 5 test -S "$1"; }
+
 # QEMU's arguments for VM $1, into the array ARGS; ENTER too.
 net_args() {
 	local vm=$1 n device other
@@ -49,7 +52,11 @@ net_args() {
 		ARGS+=(-netdev "tap,id=net0,ifname=tap-$vm,script=no,downscript=no")
 		;;
 	stream)
-		if ((n > 0)); then
+		if ((n > 0)) && ! listens "$RUN/a/net-$vm.sock"; then
+			# A hub does not grow while its VM runs, and QEMU ends where nobody listens.
+			echo "VM $vm has no virtio-net link: VM a was started without one for it" >&2
+			ARGS+=(-netdev "stream,id=net0,server=on,addr.type=unix,addr.path=$RUN/$vm/net.sock")
+		elif ((n > 0)); then
 			ARGS+=(-netdev "stream,id=net0,server=off,addr.type=unix,addr.path=$RUN/a/net-$vm.sock")
 		elif [[ $(lab_vms | wc -w) == 2 ]]; then
 			ARGS+=(-netdev "stream,id=net0,server=on,addr.type=unix,addr.path=$RUN/a/net-b.sock")

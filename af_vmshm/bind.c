@@ -91,7 +91,7 @@ found:
 	return 0;
 }
 
-int vmshm_bind(struct socket *sock, vmshm_sockaddr *addr, int len)
+int vmshm_bind(struct socket *sock, struct vmshm_sockaddr *addr, int len)
 {
 	struct sockaddr_vmshm *a = (struct sockaddr_vmshm *)addr;
 	struct vmshm_sock *vs = vmshm_sk(sock->sk);

@@ -12,9 +12,9 @@
 
 /* bind() and connect() take a struct sockaddr_unsized since 6.19. */
 #ifdef VMSHM_HAVE_SOCKADDR_UNSIZED
-typedef struct sockaddr_unsized vmshm_sockaddr;
+#define vmshm_sockaddr sockaddr_unsized
 #else
-typedef struct sockaddr vmshm_sockaddr;
+#define vmshm_sockaddr sockaddr
 #endif
 
 /* accept() takes a struct proto_accept_arg since 6.10. */

@@ -24,12 +24,12 @@
 #include <linux/string.h>
 #include <asm/barrier.h>
 
-/* Which needs which is argued in ring.h. */
+/* Which needs which is argued in ring.h, where they are used. */
 #define vmshm_mb()			virt_mb()
 #define vmshm_load(p)			READ_ONCE(*(p))
 #define vmshm_store(p, v)		WRITE_ONCE(*(p), (v))
-#define vmshm_load_acquire(p)		virt_load_acquire(p)
-#define vmshm_store_release(p, v)	virt_store_release(p, v)
+#define vmshm_load_acquire(p)		virt_load_acquire(p)		/* paired there */
+#define vmshm_store_release(p, v)	virt_store_release(p, v)	/* paired there */
 
 #else /* user space */
 

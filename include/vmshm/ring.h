@@ -104,7 +104,10 @@ struct vmshm_cons {
 };
 
 /* Keep the compiler from going back to shared memory for what was copied. */
-#define vmshm_compiler_barrier() __asm__ __volatile__("" : : : "memory")
+static inline void vmshm_compiler_barrier(void)
+{
+	__asm__ __volatile__("" : : : "memory");
+}
 
 /* Copy an entry out of shared memory once; what is checked is what is used. */
 static inline void vmshm_copy_once(void *dst, const void *src, size_t len)

@@ -211,7 +211,7 @@ static void random_sleeps(enum rt_mode mode, enum rt_bell_kind kind, u64 start, 
 		tap_diag("%s", s->fail.what);
 	tap_ok(s->prod.rung <= s->cons.arms && s->cons.rung <= s->prod.arms,
 	       "... and no more doorbells than armings");
-	tap_diag("%llu bytes; armings, sleeps, doorbells: consumer %llu, %llu, %llu, producer %llu, %llu, %llu",
+	tap_diag("%llu bytes; armed, slept, rang: reader %llu, %llu, %llu, writer %llu, %llu, %llu",
 		 (unsigned long long)s->bytes,
 		 (unsigned long long)s->cons.arms, (unsigned long long)s->cons.sleeps,
 		 (unsigned long long)s->prod.rung, (unsigned long long)s->prod.arms,

@@ -95,7 +95,7 @@ int seat_set_access(struct seat *seat, struct access access)
 	return 0;
 }
 
-static int on_connect(sd_event_source *source, int fd, uint32_t events, void *arg);
+static int on_connect(struct sd_event_source *source, int fd, uint32_t events, void *arg);
 
 /* main() set a umask with which nobody else can connect before the mode is set. */
 int seat_open(struct seat *seat, sd_event *event, const char *runtime_dir, struct access access)

@@ -160,7 +160,7 @@ static int await(struct socket *sock, long timeo)
 	return err;
 }
 
-int vmshm_connect(struct socket *sock, vmshm_sockaddr *addr, int len, int flags)
+int vmshm_connect(struct socket *sock, struct vmshm_sockaddr *addr, int len, int flags)
 {
 	struct sockaddr_vmshm *to = (struct sockaddr_vmshm *)addr;
 	struct sock *sk = sock->sk;

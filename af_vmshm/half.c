@@ -35,22 +35,36 @@ void vmshm_half_destroy(struct gen_pool *pool)
 	gen_pool_destroy(pool);
 }
 
-/*
- * Rings larger than this leave a quarter of the half to others: a few sockets
- * with the largest buffers must not keep everybody else from connecting.
+#define ORDINARY_ORDER	20
+#define SHARE		64
+
+/**
+ * vmshm_ring_affordable - may a ring of 1 << @order bytes be had?
+ * @order: log2 of its bytes
+ * @avail: bytes that are free
+ * @size: bytes in all
+ *
+ * Who comes late must not find everything taken.  Rings larger than the default
+ * leave a quarter to others.  Of those up to the default each takes no more than
+ * its share of what is free, so that they get smaller the more there are:
+ * sixty-odd of a size, then of half of it, down to the smallest, which go on
+ * until nothing is left.
  */
-#define ORDINARY_ORDER	18
+bool vmshm_ring_affordable(u32 order, u64 avail, u64 size)
+{
+	if (order > ORDINARY_ORDER)
+		return avail >= vmshm_ring_bytes(order) + size / 4;
+	return order <= VMSHM_RING_ORDER_MIN || (1ULL << order) <= avail / SHARE;
+}
 
 /* Room for a ring of 1 << @order bytes; false when there is none. */
 bool vmshm_half_alloc(struct gen_pool *pool, u32 order, u64 *off)
 {
-	u64 bytes = vmshm_ring_bytes(order);
 	unsigned long at;
 
-	if (order > ORDINARY_ORDER && gen_pool_avail(pool) < bytes + gen_pool_size(pool) / 4)
+	if (!vmshm_ring_affordable(order, gen_pool_avail(pool), gen_pool_size(pool)))
 		return false;
-	at = gen_pool_alloc(pool, bytes);
-
+	at = gen_pool_alloc(pool, vmshm_ring_bytes(order));
 	if (!at)
 		return false;
 	*off = at - HALF_BASE;

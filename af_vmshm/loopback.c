@@ -43,11 +43,15 @@ static void lo_doorbell(struct vmshm_chan *ch, u32 vector)
 
 static struct vmshm_ring_hdr *lo_ring_alloc(struct vmshm_chan *ch, u32 order, u64 *off)
 {
+	u64 limit = (u64)READ_ONCE(loopback_mib) << 20;
 	u64 bytes = vmshm_ring_bytes(order);
+	u64 used = atomic64_read(&lo_bytes);
 	struct lo_ring *ring;
 	u32 index;
 
-	if (atomic64_add_return(bytes, &lo_bytes) > (u64)READ_ONCE(loopback_mib) << 20)
+	if (used >= limit || !vmshm_ring_affordable(order, limit - used, limit))
+		return NULL;
+	if (atomic64_add_return(bytes, &lo_bytes) > limit)
 		goto unaccount;
 	ring = kmalloc(sizeof(*ring), GFP_KERNEL_ACCOUNT);
 	if (!ring)

@@ -22,6 +22,7 @@
 #define SPIN_LEAST_NS	10000
 #define SPIN_BACKOFF	512	/* waits between two trials, at the most */
 #define SPIN_LOOKS	8	/* looks between two readings of the clock */
+#define SLEEP_MOST_NS	(10 * NSEC_PER_MSEC)
 
 /* Bytes that can be read, a hint; 0 once the ring is closed. */
 u64 vmshm_end_readable(struct vmshm_end *end)
@@ -144,8 +145,23 @@ static u32 spin_window(struct vmshm_sock *vs, struct vmshm_spin *spin)
 	return spin->window_ns;
 }
 
+/* The mean of sleeping waits, quick to fall and slow to rise: idle times are long. */
+static void sleep_learn(struct vmshm_spin *spin, u64 took)
+{
+	u32 ns = min_t(u64, took, SLEEP_MOST_NS);
+
+	if (!spin->sleep_ns)
+		spin->sleep_ns = ns;
+	else if (ns < spin->sleep_ns)
+		spin->sleep_ns -= (spin->sleep_ns - ns) / 4;
+	else
+		spin->sleep_ns += (ns - spin->sleep_ns) / 16;
+}
+
 static void spin_learn(struct vmshm_spin *spin, u64 took, bool hit)
 {
+	if (hit && spin->sleep_ns && took > spin->sleep_ns)
+		hit = false;
 	if (hit) {
 		spin->backoff = 0;
 		spin->window_ns = clamp_t(u64, 4 * took, 2 * SPIN_LEAST_NS,
@@ -191,14 +207,18 @@ static bool busy_poll(struct sock *sk, struct vmshm_end *end, u64 want,
 	return hit;
 }
 
-/* Returns 0 when it is worth looking again, or a negative errno. */
-static long ring_wait(struct sock *sk, struct vmshm_end *end, u64 want, long *timeo,
+/*
+ * Who is awake goes on at @enough bytes, who sleeps is woken at @want.  Returns 0
+ * when it is worth looking again, or a negative errno.
+ */
+static long ring_wait(struct sock *sk, struct vmshm_end *end, u64 enough, u64 want, long *timeo,
 		      const struct wait_kind *kind, struct vmshm_spin *spin,
 		      struct vmshm_stats *stats)
 {
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);
 	unsigned long start = jiffies;
 	long err = 0;
+	u64 slept;
 
 	if (!*timeo)
 		return -EAGAIN;
@@ -206,13 +226,14 @@ static long ring_wait(struct sock *sk, struct vmshm_end *end, u64 want, long *ti
 	if (signal_pending(current))
 		return sock_intr_errno(*timeo);
 	cond_resched();
-	if (busy_poll(sk, end, want, kind, spin, stats)) {
+	if (busy_poll(sk, end, enough, kind, spin, stats)) {
 		if (*timeo != MAX_SCHEDULE_TIMEOUT)
 			*timeo -= min_t(unsigned long, *timeo, jiffies - start);
 		return 0;
 	}
 
 	stats->sleeps++;
+	slept = local_clock();
 	add_wait_queue(sk_sleep(sk), &wait);
 	for (;;) {
 		/*
@@ -232,6 +253,7 @@ static long ring_wait(struct sock *sk, struct vmshm_end *end, u64 want, long *ti
 		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
 	}
 	remove_wait_queue(sk_sleep(sk), &wait);
+	sleep_learn(spin, local_clock() - slept);
 	return err;
 }
 
@@ -246,12 +268,15 @@ static long ring_wait(struct sock *sk, struct vmshm_end *end, u64 want, long *ti
  */
 long vmshm_wait_rx(struct sock *sk, struct vmshm_end *end, u64 want, long *timeo)
 {
-	return ring_wait(sk, end, want, timeo, &for_data, &end->rx_spin, &end->rx_stats);
+	return ring_wait(sk, end, want, want, timeo, &for_data, &end->rx_spin, &end->rx_stats);
 }
 
-/* The same for @want bytes of space in the peer's ring. */
-long vmshm_wait_tx(struct sock *sk, struct vmshm_end *end, u64 want, long *timeo)
+/*
+ * The same for @enough bytes of space in the peer's ring; who sleeps is let lie
+ * until there are @want, or the two sides wake each other for every copy.
+ */
+long vmshm_wait_tx(struct sock *sk, struct vmshm_end *end, u64 enough, u64 want, long *timeo)
 {
 	end->tx_stats.ring_full++;
-	return ring_wait(sk, end, want, timeo, &for_space, &end->tx_spin, &end->tx_stats);
+	return ring_wait(sk, end, enough, want, timeo, &for_space, &end->tx_spin, &end->tx_stats);
 }

@@ -128,8 +128,8 @@ int vmshm_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 {
 	struct sock *sk = sock->sk;
 	struct vmshm_end *end;
+	size_t least, mark;
 	size_t done = 0;
-	size_t least;
 	long err = 0;
 	long timeo;
 
@@ -148,7 +148,8 @@ int vmshm_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 		ssize_t n;
 
 		/* A blocking sender waits for room that is worth a copy. */
-		least = timeo ? min_t(size_t, len - done, end->tx_mark) : 1;
+		mark = min_t(size_t, len - done, end->tx_mark);
+		least = timeo ? min_t(size_t, mark, PUBLISH_BYTES) : 1;
 		n = copy_in(end, &msg->msg_iter, len - done, least, !done);
 		if (likely(n > 0)) {
 			done += n;
@@ -184,7 +185,7 @@ int vmshm_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 			err = tx_error(sk, end);
 			continue;
 		}
-		err = vmshm_wait_tx(sk, end, least, &timeo);
+		err = vmshm_wait_tx(sk, end, least, mark, &timeo);
 		if (!err)
 			err = tx_error(sk, end);
 	}

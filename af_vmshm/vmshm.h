@@ -179,6 +179,7 @@ struct vmshm_spin {
 	u32 window_ns;		/* 0: does not pay */
 	u32 skipped;		/* waits since it stopped paying */
 	u32 backoff;		/* so many before the next trial */
+	u32 sleep_ns;		/* how long sleeping waits take, 0: unknown */
 };
 
 struct vmshm_end {
@@ -314,13 +315,13 @@ extern spinlock_t vmshm_table_lock;
 extern struct list_head vmshm_all_socks;
 void vmshm_addr_set(struct sockaddr_vmshm *addr, u32 cid, u32 port);
 int vmshm_addr_check(const void *addr, int len);
-int vmshm_bind(struct socket *sock, vmshm_sockaddr *addr, int len);
+int vmshm_bind(struct socket *sock, struct vmshm_sockaddr *addr, int len);
 int vmshm_autobind(struct vmshm_sock *vs);
 void vmshm_unbind(struct vmshm_sock *vs);
 struct vmshm_sock *vmshm_find_listener(u32 cid, u32 port);
 
 /* connect.c */
-int vmshm_connect(struct socket *sock, vmshm_sockaddr *addr, int len, int flags);
+int vmshm_connect(struct socket *sock, struct vmshm_sockaddr *addr, int len, int flags);
 void vmshm_connect_timeout(struct work_struct *work);
 
 /* accept.c */
@@ -335,7 +336,7 @@ int vmshm_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, in
 
 /* ring_wait.c */
 long vmshm_wait_rx(struct sock *sk, struct vmshm_end *end, u64 want, long *timeo);
-long vmshm_wait_tx(struct sock *sk, struct vmshm_end *end, u64 want, long *timeo);
+long vmshm_wait_tx(struct sock *sk, struct vmshm_end *end, u64 enough, u64 want, long *timeo);
 
 /* poll.c */
 __poll_t vmshm_poll(struct file *file, struct socket *sock, poll_table *wait);
@@ -408,6 +409,7 @@ void vmshm_chan_stats(struct vmshm_chan *ch, struct vmshm_stats *sum);
 struct gen_pool;
 struct gen_pool *vmshm_half_create(u64 size);
 void vmshm_half_destroy(struct gen_pool *pool);
+bool vmshm_ring_affordable(u32 order, u64 avail, u64 size);
 bool vmshm_half_alloc(struct gen_pool *pool, u32 order, u64 *off);
 void vmshm_half_free(struct gen_pool *pool, u32 order, u64 off);
 

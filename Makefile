@@ -64,7 +64,7 @@ packages: ## the Debian packages that all this needs
 	@tools/install-packages
 
 demo: packages ## two VMs, a file over AF_VMSHM and over virtio-net, and a table of both
-	@BUILD=$(BUILD) tools/demo
+	@BUILD=$(BUILD) tools/demo/run
 
 test: packages ## all tests; T=name for those whose name matches, KERNEL=6.1, 6.12 or debug for one kernel
 	@BUILD=$(BUILD) tests/run

@@ -102,7 +102,7 @@ void file_send(const struct test *test, const char *path, struct side *side)
 	side->has_info = net_info(fd, &side->info);
 	sum_of_file(in, path, buf, test->len, side);
 out:
-	munmap(buf, test->len);
+	free_message_buffer(buf, test->len);
 	if (in >= 0)
 		close(in);
 	if (fd >= 0)
@@ -161,7 +161,7 @@ void file_receive(const struct test *test, int listen_fd, const char *path, stru
 		to_hex(sum, side->sha256);
 out:
 	EVP_MD_CTX_free(sum);
-	munmap(buf, test->len);
+	free_message_buffer(buf, test->len);
 	if (stream.fd > 0)
 		close(stream.fd);
 	if (out >= 0)

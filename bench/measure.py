@@ -70,22 +70,31 @@ class Lab:
             [LAB, "exec", "-n", "b", "--", *command], env=self.env,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
 
-    def serve_all(self):
-        """The servers of all measurements, and the wait until they answer."""
+    @staticmethod
+    def until_it_answers(probe):
+        """Tries a short measurement until its server is there."""
+        end = time.monotonic() + 15
+        while True:
+            try:
+                probe()
+                break
+            except Failed:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.1)
+
+    def serve_vmshm(self):
+        """vmshm_perf's server."""
         self.serve(PERF, "-s")
+        self.until_it_answers(lambda: self.vmshm("--rr", "-k", "1"))
+
+    def serve_all(self):
+        """The servers of all measurements."""
         self.serve(PERF, "-s", "--family", "tcp", "-p", "5202")
         self.serve("iperf3", "-s", "-p", "5203")
-        for probe in (lambda: self.vmshm("--rr", "-k", "1"), lambda: self.tcp("--rr", "-k", "1"),
-                      lambda: self.iperf(64, 1)):
-            end = time.monotonic() + 15
-            while True:
-                try:
-                    probe()
-                    break
-                except Failed:
-                    if time.monotonic() > end:
-                        raise
-                    time.sleep(0.1)
+        self.serve_vmshm()
+        self.until_it_answers(lambda: self.tcp("--rr", "-k", "1"))
+        self.until_it_answers(lambda: self.iperf(64, 1))
 
     def perf(self, *arguments, timeout=90):
         """vmshm_perf in VM a; its JSON object."""

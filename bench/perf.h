@@ -153,6 +153,7 @@ bool open_streams(const struct test *test, int listen_fd, struct stream *streams
 void close_streams(const struct test *test, struct stream *streams, struct side *side);
 ssize_t receive_full(int fd, void *buf, size_t len);	/* short at the end */
 void *message_buffer(size_t len);
+void free_message_buffer(void *buf, size_t len);
 void wait_for_end(const struct test *test, struct stream *streams);
 
 /* histogram.c */

@@ -46,7 +46,7 @@ static void *rr_client_thread(void *arg)
 	shutdown(s->fd, SHUT_WR);
 	s->end = seconds_now();
 	recv(s->fd, &byte, 1, 0);
-	munmap(buf, s->test->len);
+	free_message_buffer(buf, s->test->len);
 	return NULL;
 }
 
@@ -71,7 +71,7 @@ static void *rr_server_thread(void *arg)
 			 n < 0 ? strerror(errno) : "a message has been cut");
 	shutdown(s->fd, SHUT_WR);
 	s->end = seconds_now();
-	munmap(buf, len);
+	free_message_buffer(buf, len);
 	return NULL;
 }
 

@@ -11,9 +11,11 @@
  * wake-up to answer, and only when one side stays awake for that long do both
  * get to stay awake.  The poll ends at once when somebody else wants this CPU.
  *
- * Learning from the poll's success alone, not from how short a sleep was, is
- * what keeps it off where both VMs share one core of the host: there the peer
- * answers soon after the sleep began, because the sleep made room for it.
+ * A poll that took longer than sleeping waits take is no success either.  Where
+ * both VMs share one core of the host, the peer answers as soon as the sleep makes
+ * room for it; a poll there may succeed for ever, whenever the host takes the core
+ * away from it, and be slower than sleeping.  How long sleeps take is only ever used
+ * to end polling, never to begin it.
  */
 #include <linux/sched/clock.h>
 #include <linux/sched/signal.h>

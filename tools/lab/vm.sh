@@ -28,9 +28,6 @@ vm_args() {
 		ARGS=(-accel "tcg,thread=multi" -cpu "max,-erms,-fsrm")
 		clock=tsc=reliable	# else the kernel falls back to a slow clock
 	fi
-	# With KASAN and kmemleak, ACPI's interpreter takes 30 s for each device's
-	# table of legacy interrupts, which nobody uses.
-	[[ $KERNEL != debug ]] || clock+=" acpi=noirq"
 	ARGS+=(-name "vmshm-$LAB-$vm" -machine pc -nodefaults -no-user-config -display none
 		-smp "$CPUS,maxcpus=$((CPUS > 1 ? CPUS : 2))" -m "$MEM"
 		-kernel "$KERNELS/$KERNEL/vmlinuz" -initrd "$LABDIR/initramfs"

@@ -15,6 +15,7 @@
 
 #define HELLO_FIRST_MS	10	/* then twice as long each time, */
 #define HELLO_LAST_MS	1000	/* up to this */
+#define FEATURES	(VMSHM_F_STREAM | VMSHM_F_SEQPACKET)	/* of this module */
 #define BUSY_RUNS	16	/* of the worker in a row; then it pauses for a jiffy */
 
 LIST_HEAD(vmshm_chans);
@@ -32,7 +33,7 @@ static u64 presence(struct vmshm_chan *ch)
  */
 static void introduce(struct vmshm_chan *ch)
 {
-	vmshm_store(&ch->mine->features, VMSHM_F_STREAM);
+	vmshm_store(&ch->mine->features, FEATURES);
 	vmshm_store(&ch->mine->abi_version, VMSHM_ABI_VERSION);
 	vmshm_store(&ch->mine->state, VMSHM_SIDE_UP);
 	vmshm_word_publish(&ch->mine->epoch_echo, ch->peer_epoch);
@@ -104,6 +105,7 @@ static void meet(struct vmshm_chan *ch, u64 epoch)
 {
 	vmshm_ctl_reset(ch);
 	vmshm_notify_reset(ch);
+	WRITE_ONCE(ch->features, vmshm_load(&ch->theirs->features) & FEATURES);
 	WRITE_ONCE(ch->peer_epoch, epoch);
 	introduce(ch);
 	vmshm_chan_ring(ch);

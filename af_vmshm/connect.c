@@ -56,7 +56,7 @@ static int start(struct socket *sock, const struct sockaddr_vmshm *to)
 	end->peer_port = to->svm_port;
 	end->sock_type = sk->sk_type;
 	end->to_own_cid = to->svm_cid != VMSHM_CID_LOCAL;
-	end->order_wanted = vmshm_ring_order(vs->buffer_size);
+	vmshm_end_size(end, vs);
 	rcu_assign_pointer(end->sk, sk);
 
 	spin_lock(&vmshm_table_lock);

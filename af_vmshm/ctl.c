@@ -289,7 +289,8 @@ void vmshm_connect_pump(struct vmshm_chan *ch)
 	struct vmshm_end *end;
 
 	while (ch->state == VMSHM_CHAN_UP && (end = next_connect(ch, true))) {
-		int err = vmshm_end_number(end);
+		bool able = ch->features & vmshm_type_feature(end->sock_type);
+		int err = able ? vmshm_end_number(end) : -ESOCKTNOSUPPORT;
 		bool wanted;
 
 		spin_lock(&end->lock);
@@ -352,7 +353,8 @@ static void got_connect(struct vmshm_chan *ch, const struct vmshm_ctl *msg)
 	listener = vmshm_find_listener(cid, msg->dst_port);
 	if (!listener)
 		goto refuse;
-	if (listener->sk.sk_type != msg->sock_type || sk_acceptq_is_full(&listener->sk))
+	if (listener->sk.sk_type != msg->sock_type || sk_acceptq_is_full(&listener->sk) ||
+	    !(ch->features & vmshm_type_feature(msg->sock_type)))
 		goto put_listener;
 
 	err = ENOBUFS;
@@ -365,7 +367,7 @@ static void got_connect(struct vmshm_chan *ch, const struct vmshm_ctl *msg)
 	end->peer_id = msg->src_id;
 	end->peer_gen = msg->src_gen;
 	end->sock_type = msg->sock_type;
-	end->order_wanted = vmshm_ring_order(READ_ONCE(listener->buffer_size));
+	vmshm_end_size(end, listener);
 	if (vmshm_end_number(end)) {
 		vmshm_end_put(end);
 		goto put_listener;

@@ -32,6 +32,8 @@ struct vmshm_end *vmshm_end_alloc(struct vmshm_chan *ch, gfp_t gfp)
 	spin_lock_init(&end->lock);
 	spin_lock_init(&end->tx_lock);
 	spin_lock_init(&end->rx_lock);
+	mutex_init(&end->tx_mutex);
+	mutex_init(&end->rx_mutex);
 	INIT_LIST_HEAD(&end->node);
 	INIT_LIST_HEAD(&end->ctl_node);
 	INIT_LIST_HEAD(&end->ring_node);
@@ -114,7 +116,7 @@ int vmshm_end_number(struct vmshm_end *end)
 	u32 order = end->order_wanted;
 	u64 off = 0;
 
-	for (; order >= VMSHM_RING_ORDER_MIN; order--) {
+	for (; order >= end->order_least; order--) {
 		hdr = ch->bus->ring_alloc(ch, order, &off);
 		if (hdr)
 			break;
@@ -141,6 +143,8 @@ int vmshm_end_number(struct vmshm_end *end)
 
 	spin_lock(&end->rx_lock);
 	vmshm_cons_init(&end->cons, hdr, order);
+	if (end->sock_type != SOCK_STREAM)
+		vmshm_record_rx_init(end);
 	/* The first byte rings: a process that waits for SIGIO asks nobody. */
 	vmshm_cons_arm(&end->cons, 1);
 	/* Who looks from beside the lock sees cons whole. */
@@ -249,6 +253,8 @@ bool vmshm_end_open(struct vmshm_end *end, struct vmshm_ring_hdr *hdr, u32 order
 	spin_lock(&end->tx_lock);
 	vmshm_prod_init(&end->prod, hdr, order);
 	end->tx_mark = end->prod.size / 4;
+	if (end->sock_type != SOCK_STREAM)
+		vmshm_record_tx_init(end);
 	/* Who looks from beside the lock sees prod whole. */
 	smp_store_release(&end->tx_open, true);
 	spin_unlock(&end->tx_lock);

@@ -47,6 +47,11 @@ static const char *state_name(struct vmshm_sock *vs)
 	return "CONNECTED";
 }
 
+static const char *type_name(struct vmshm_sock *vs)
+{
+	return vs->sk.sk_type == SOCK_STREAM ? "STREAM" : "SEQPACKET";
+}
+
 static void show_addr(struct seq_file *seq, const struct sockaddr_vmshm *addr)
 {
 	char text[24];
@@ -70,7 +75,7 @@ static int show(struct seq_file *seq, void *v)
 	u64 rx_queue = 0, tx_queue = 0;
 
 	if (v == &vmshm_all_socks) {
-		seq_puts(seq, "Num              RefCount Type   State       Local            Peer             Inode      Uid  rx_queue tx_queue rx_ring tx_ring rx_bytes tx_bytes rx_msgs tx_msgs doorbells_sent doorbells_suppressed wakeups poll_hits poll_misses sleeps ring_full\n");
+		seq_puts(seq, "Num              RefCount Type      State       Local            Peer             Inode      Uid  rx_queue tx_queue rx_ring tx_ring rx_bytes tx_bytes rx_msgs tx_msgs doorbells_sent doorbells_suppressed wakeups poll_hits poll_misses sleeps ring_full\n");
 		return 0;
 	}
 	vs = list_entry(v, struct vmshm_sock, all_node);
@@ -84,8 +89,8 @@ static int show(struct seq_file *seq, void *v)
 		rx_queue = READ_ONCE(vs->sk.sk_ack_backlog);
 		tx_queue = READ_ONCE(vs->sk.sk_max_ack_backlog);
 	}
-	seq_printf(seq, "%pK: %08x %-6s %-11s", vs, refcount_read(&vs->sk.sk_refcnt), "STREAM",
-		   state_name(vs));
+	seq_printf(seq, "%pK: %08x %-9s %-11s", vs, refcount_read(&vs->sk.sk_refcnt),
+		   type_name(vs), state_name(vs));
 	show_addr(seq, &vs->local);
 	show_addr(seq, &vs->remote);
 	seq_printf(seq, " %-10lu %-4u %llu %llu %llu %llu %llu %llu %llu %llu %llu %llu %llu %llu %llu %llu %llu\n",

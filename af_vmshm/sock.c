@@ -14,7 +14,10 @@
  */
 #define BUFFER_SIZE		(1024 * 1024)
 #define BUFFER_MIN		128		/* AF_VSOCK's */
-#define BUFFER_MAX		BUFFER_SIZE	/* by default the same, as in AF_VSOCK */
+/* By default the same, as in AF_VSOCK. */
+#define BUFFER_MAX		BUFFER_SIZE
+/* Of records: AF_VSOCK's.  A ring that can hold the longest one is twice as large. */
+#define RECORD_BUFFER_SIZE	(256 * 1024)
 
 struct proto vmshm_proto = {
 	.name = "VMSHM",
@@ -49,7 +52,7 @@ static void destruct(struct sock *sk)
  * @net: namespace it belongs to
  * @sock: what it is for, or NULL
  * @parent: the listener whose settings it inherits, or NULL
- * @type: SOCK_STREAM
+ * @type: SOCK_STREAM or SOCK_SEQPACKET
  * @kern: made by the kernel for itself
  *
  * May sleep.  Returns NULL when there is no memory.
@@ -84,15 +87,17 @@ struct sock *vmshm_sock_alloc(struct net *net, struct socket *sock, struct sock 
 		struct vmshm_sock *p = vmshm_sk(parent);
 
 		vs->buffer_size = p->buffer_size;
+		vs->buffer_chosen = p->buffer_chosen;
 		vs->buffer_min = p->buffer_min;
 		vs->buffer_max = p->buffer_max;
 		vs->connect_timeout = p->connect_timeout;
 		vs->busy_poll = p->busy_poll;
 		security_sk_clone(parent, sk);
 	} else {
-		vs->buffer_size = BUFFER_SIZE;
+		vs->buffer_size = type == SOCK_STREAM ? BUFFER_SIZE : RECORD_BUFFER_SIZE;
+		vs->buffer_chosen = false;
 		vs->buffer_min = BUFFER_MIN;
-		vs->buffer_max = BUFFER_MAX;
+		vs->buffer_max = type == SOCK_STREAM ? BUFFER_MAX : RECORD_BUFFER_SIZE;
 		vs->connect_timeout = CONNECT_TIMEOUT;
 		vs->busy_poll = READ_ONCE(vmshm_busy_poll_default);
 	}
@@ -107,9 +112,16 @@ static int create(struct net *net, struct socket *sock, int protocol, int kern)
 	/* AF_VSOCK accepts its own family's number as a protocol. */
 	if (protocol && protocol != vmshm_family)
 		return -EPROTONOSUPPORT;
-	if (sock->type != SOCK_STREAM)
+	switch (sock->type) {
+	case SOCK_STREAM:
+		sock->ops = &vmshm_stream_ops;
+		break;
+	case SOCK_SEQPACKET:
+		sock->ops = &vmshm_seqpacket_ops;
+		break;
+	default:
 		return -ESOCKTNOSUPPORT;
-	sock->ops = &vmshm_stream_ops;
+	}
 	sock->state = SS_UNCONNECTED;
 	if (!vmshm_sock_alloc(net, sock, NULL, sock->type, kern))
 		return -ENOMEM;
@@ -233,6 +245,27 @@ const struct proto_ops vmshm_stream_ops = {
 	.getsockopt = vmshm_getsockopt,
 	.sendmsg = vmshm_stream_sendmsg,
 	.recvmsg = vmshm_stream_recvmsg,
+	.mmap = sock_no_mmap,
+	.set_rcvlowat = vmshm_set_rcvlowat,
+};
+
+const struct proto_ops vmshm_seqpacket_ops = {
+	.family = AF_VMSHM,
+	.owner = THIS_MODULE,
+	.release = release,
+	.bind = vmshm_bind,
+	.connect = vmshm_connect,
+	.socketpair = sock_no_socketpair,
+	.accept = vmshm_accept,
+	.getname = sock_getname,
+	.poll = vmshm_poll,
+	.ioctl = vmshm_ioctl,
+	.listen = vmshm_listen,
+	.shutdown = do_shutdown,
+	.setsockopt = vmshm_setsockopt,
+	.getsockopt = vmshm_getsockopt,
+	.sendmsg = vmshm_seqpacket_sendmsg,
+	.recvmsg = vmshm_seqpacket_recvmsg,
 	.mmap = sock_no_mmap,
 	.set_rcvlowat = vmshm_set_rcvlowat,
 };

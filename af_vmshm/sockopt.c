@@ -89,6 +89,7 @@ int vmshm_setsockopt(struct socket *sock, int level, int name, sockptr_t from, u
 	else if (name == SO_VMSHM_BUFFER_MIN_SIZE)
 		vs->buffer_min = val;
 	set_size(vs, name == SO_VMSHM_BUFFER_SIZE ? val : vs->buffer_size);
+	vs->buffer_chosen = true;
 	release_sock(sock->sk);
 	return 0;
 }
@@ -204,6 +205,7 @@ int vmshm_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg)
 	if (smp_load_acquire(&sk->sk_state) == TCP_ESTABLISHED)
 		end = vmshm_sk(sk)->end;
 	if (end)
-		n = cmd == SIOCOUTQ ? vmshm_end_unread(end) : vmshm_end_readable(end);
+		n = cmd == SIOCOUTQ ? vmshm_end_unread(end) :
+		    sk->sk_type == SOCK_STREAM ? vmshm_end_readable(end) : vmshm_record_next(end);
 	return put_user((int)n, (int __user *)arg);
 }

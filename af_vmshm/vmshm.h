@@ -18,6 +18,7 @@
  *                        never taken by the worker, the interrupt or removal
  *   chan->mutex          handshake, control messages, starting connects
  *   sock->aq_lock        a listener's queue of ends
+ *   end->tx_mutex, end->rx_mutex   the pieces of one record (not for streams)
  *   end->lock            state of an end and what the socket shows of it
  *   end->tx_lock         the producer's view of the peer's ring; a copy runs
  *                        under it with page faults disabled, so it is bounded
@@ -49,7 +50,7 @@
 #include <linux/xarray.h>
 #include <net/sock.h>
 #include <linux/vmshm.h>
-#include <vmshm/ring.h>
+#include <vmshm/record.h>
 #include "compat/compat.h"
 
 #define VMSHM_LEVEL_VSOCK	40	/* AF_VSOCK, as an option level */
@@ -122,6 +123,7 @@ struct vmshm_chan {
 	u64 peer_epoch;			/* the one that I echoed, or 0 */
 	u64 dead_epoch;			/* of a peer that I broke with */
 	u64 seen_presence;
+	u64 features;			/* VMSHM_F_* that both sides have; read anywhere */
 	struct vmshm_queue ctl_rx;
 	struct list_head connects;	/* ends that wait for a start, under ctl_lock */
 	unsigned int hello_tries;
@@ -194,7 +196,7 @@ struct vmshm_end {
 	u32 local_port, peer_port;
 	u16 sock_type;
 	bool to_own_cid;		/* loopback: addressed by the VM's own CID */
-	u8 order_wanted;		/* log2 of the receive ring asked for */
+	u8 order_wanted, order_least;	/* log2 of the receive ring asked for */
 
 	spinlock_t lock;		/* all down to the next comment */
 	enum vmshm_end_state state;
@@ -221,6 +223,8 @@ struct vmshm_end {
 	u64 tx_mark;			/* free bytes worth waking for */
 	struct vmshm_spin tx_spin;
 	struct vmshm_stats tx_stats;
+	struct mutex tx_mutex;		/* the pieces of one record */
+	u32 tx_record_max;		/* bytes of the longest record that the peer takes */
 
 	/* Receiving. */
 	spinlock_t rx_lock ____cacheline_aligned_in_smp;
@@ -232,6 +236,8 @@ struct vmshm_end {
 	u32 rx_order;
 	struct vmshm_spin rx_spin;
 	struct vmshm_stats rx_stats;
+	struct mutex rx_mutex;		/* the pieces of one record */
+	u32 rx_record_max;		/* bytes of the longest record that may come */
 };
 
 /* The address of the other end: both sides of the loopback bus are LOCAL. */
@@ -267,6 +273,7 @@ struct vmshm_sock {
 	struct sockaddr_vmshm remote;
 	struct vmshm_end *end;		/* fixed once sk_state is TCP_ESTABLISHED */
 	u64 buffer_size, buffer_min, buffer_max;	/* bytes */
+	bool buffer_chosen;		/* by the program */
 	long connect_timeout;		/* jiffies */
 	int busy_poll;			/* VMSHM_BUSY_POLL_ADAPTIVE, 0, microseconds */
 	bool rd_shut;			/* shutdown(SHUT_RD) was called */
@@ -282,6 +289,18 @@ struct vmshm_sock {
 static inline struct vmshm_sock *vmshm_sk(struct sock *sk)
 {
 	return (struct vmshm_sock *)sk;
+}
+
+/* What both ends of a connection of this type must be able to do. */
+static inline u64 vmshm_type_feature(u16 sock_type)
+{
+	switch (sock_type) {
+	case SOCK_STREAM:
+		return VMSHM_F_STREAM;
+	case SOCK_SEQPACKET:
+		return VMSHM_F_SEQPACKET;
+	}
+	return 0;
 }
 
 /* log2 of the ring for a receive buffer of @bytes. */
@@ -305,6 +324,7 @@ bool vmshm_claim_cid(u32 cid);
 /* sock.c */
 extern struct proto vmshm_proto;
 extern const struct proto_ops vmshm_stream_ops;
+extern const struct proto_ops vmshm_seqpacket_ops;
 struct sock *vmshm_sock_alloc(struct net *net, struct socket *sock, struct sock *parent,
 			      int type, int kern);
 int vmshm_sock_register(void);
@@ -333,6 +353,20 @@ void vmshm_accept_flush(struct vmshm_sock *listener);
 /* stream.c */
 int vmshm_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len);
 int vmshm_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags);
+
+/* record.c */
+void vmshm_end_size(struct vmshm_end *end, const struct vmshm_sock *vs);
+void vmshm_record_rx_init(struct vmshm_end *end);
+void vmshm_record_tx_init(struct vmshm_end *end);
+int vmshm_record_write(struct vmshm_end *end, struct iov_iter *from, size_t len, u32 info,
+		       long timeo);
+int vmshm_record_read(struct vmshm_end *end, struct iov_iter *to, size_t want, bool peek,
+		      long timeo, struct vmshm_record *rec);
+u32 vmshm_record_next(struct vmshm_end *end);
+
+/* seqpacket.c */
+int vmshm_seqpacket_sendmsg(struct socket *sock, struct msghdr *msg, size_t len);
+int vmshm_seqpacket_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags);
 
 /* ring_wait.c */
 long vmshm_wait_rx(struct sock *sk, struct vmshm_end *end, u64 want, long *timeo);

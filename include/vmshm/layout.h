@@ -22,7 +22,7 @@
 
 #define VMSHM_MAGIC		0x4745534d48534d56ULL	/* "VMSHMSEG" */
 #define VMSHM_ABI_MAJOR		1	/* differs: incompatible */
-#define VMSHM_ABI_MINOR		0	/* differs: compatible, see features */
+#define VMSHM_ABI_MINOR		1	/* differs: compatible, see features */
 #define VMSHM_ABI_VERSION	(VMSHM_ABI_MAJOR << 16 | VMSHM_ABI_MINOR)
 
 #define VMSHM_PAGE		4096	/* unit of all offsets and sizes */
@@ -225,8 +225,22 @@ struct vmshm_ring_hdr {
 	u64 data_size;
 	u32 owner_id;
 	u32 owner_gen;
-	u8 reserved[VMSHM_PAGE - 4 * VMSHM_LINE - 16];
+	/* Written once by the owner; the sender clamps it to what the ring holds. */
+	u32 record_max;		/* bytes of the longest record; 0 in a stream */
+	u8 reserved[VMSHM_PAGE - 4 * VMSHM_LINE - 20];
 };
+
+/*
+ * What stands before each record in the data area of a ring that is no stream's
+ * (record.h): one word of 64 bits, read once.
+ */
+struct vmshm_record {
+	u32 len;		/* bytes of data that follow */
+	u32 info;		/* SEQPACKET: VMSHM_RECORD_*; DGRAM: the sender's port */
+};
+
+/* vmshm_record.info of SEQPACKET; other bits are 0, and ignored */
+#define VMSHM_RECORD_EOR	(1U << 0)	/* sent with MSG_EOR */
 
 #define VMSHM_AT(type, field, offset) \
 	_Static_assert(__builtin_offsetof(struct type, field) == (offset), \
@@ -314,7 +328,12 @@ VMSHM_AT(vmshm_ring_hdr, space_event, 384);
 VMSHM_AT(vmshm_ring_hdr, data_size, 512);
 VMSHM_AT(vmshm_ring_hdr, owner_id, 520);
 VMSHM_AT(vmshm_ring_hdr, owner_gen, 524);
+VMSHM_AT(vmshm_ring_hdr, record_max, 528);
 VMSHM_SIZE(vmshm_ring_hdr, VMSHM_PAGE);
+
+VMSHM_AT(vmshm_record, len, 0);
+VMSHM_AT(vmshm_record, info, 4);
+VMSHM_SIZE(vmshm_record, 8);
 
 _Static_assert(VMSHM_SIDE_COUNTERS + sizeof(struct vmshm_counters) <= VMSHM_SIDE_CTL,
 	       "counters overlap the control queue");

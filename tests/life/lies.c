@@ -131,6 +131,51 @@ static void events_lie(struct peer *p)
 	vmshm_store(&c->cons.hdr->space_event, peer_random(p));
 }
 
+/* ---- records ---- */
+
+static const u32 wrong_lengths[] = {
+	UINT32_MAX, 1U << 31, 1 << 24, (1 << 24) - 8, 1 << 18, CONN_RECORD + 1, 57, 49, 1, 0,
+};
+
+/* A header says more than there is, or more than the receiver takes. */
+static void record_lies(struct peer *p)
+{
+	struct conn *c = peer_any_records(p);
+
+	if (!c || vmshm_prod_space(&c->prod, 64) < 64)
+		return;
+	vmshm_record_put(&c->prod, 0, wrong_lengths[peer_random(p) % ARRAY_SIZE(wrong_lengths)],
+			 (u32)peer_random(p));
+	if (vmshm_prod_publish(&c->prod, peer_random(p) & 1 ? 56 : peer_random(p) % 64))
+		peer_pend(p, c->peer_id | VMSHM_PEND_DATA);
+}
+
+/* What was published is changed while it is read. */
+static void records_change(struct peer *p)
+{
+	struct conn *c = peer_any_records(p);
+
+	if (!c)
+		return;
+	for (int i = 0; i < 200; i++) {
+		u64 at = (c->prod.cons + peer_random(p) % 8192) & (c->prod.size - 1) & ~7ULL;
+
+		vmshm_store((u64 *)(c->prod.data + at), peer_random(p) >> (peer_random(p) & 63));
+	}
+}
+
+static void record_max_lies(struct peer *p)
+{
+	/* The next connection's, before it is accepted: rings are used again. */
+	for (u32 i = 0; i < CONNS; i++) {
+		struct vmshm_ring_hdr *hdr =
+			(void *)(p->my_half + i * vmshm_ring_bytes(CONN_ORDER));
+
+		vmshm_store(&hdr->record_max, peer_random(p) & 1 ? (u32)peer_random(p) :
+			    (u32)(peer_random(p) % 8192));
+	}
+}
+
 /* ---- control messages ---- */
 
 static const u32 ports[] = { 7300, 7301, 1, 0, 7300, UINT32_MAX };
@@ -408,6 +453,9 @@ const struct lie lies[] = {
 	{ "a consumer's index lies", cons_lies, 2000, false },
 	{ "flags flip", flags_flip, 500, false },
 	{ "events lie", events_lie, 0, false },
+	{ "a record's header lies", record_lies, 500, false },
+	{ "records change while they are read", records_change, 0, false },
+	{ "the longest record lies", record_max_lies, 0, false },
 	{ "random control messages", random_message, 0, false },
 	{ "control messages with one wrong field", field_lies, 0, false },
 	{ "control messages for other connections", message_for_others, 0, false },

@@ -101,7 +101,7 @@ void peer_new_epoch(struct peer *p)
 	vmshm_mb();
 	vmshm_store(&p->mine->epoch_echo, 0);
 	queues_anew(p);
-	vmshm_store(&p->mine->features, VMSHM_F_STREAM);
+	vmshm_store(&p->mine->features, VMSHM_F_STREAM | VMSHM_F_SEQPACKET);
 	vmshm_store(&p->mine->abi_version, VMSHM_ABI_VERSION);
 	vmshm_store(&p->mine->state, VMSHM_SIDE_UP);
 	p->epoch = peer_random(p) | 1;
@@ -255,6 +255,9 @@ static void answer(struct peer *p, const struct vmshm_ctl *msg)
 		open_conn(p, c, msg);
 		if (c->state != CONN_OPEN)
 			return;
+		c->records = msg->sock_type == SOCK_SEQPACKET;
+		if (c->records)
+			vmshm_store(&c->cons.hdr->record_max, CONN_RECORD);
 		out = peer_message(p, c, VMSHM_CTL_ACCEPT);
 		peer_say(p, &out);
 		return;
@@ -287,9 +290,21 @@ static void echo_conn(struct peer *p, struct conn *c)
 	long room = vmshm_prod_space(&c->prod, there > 0 ? there : 1);
 	char buf[1 << CONN_ORDER];
 	long n = there < room ? there : room;
+	struct vmshm_record rec;
 
 	if (n <= 0)
 		return;
+	/* Header and all; what is published has to be whole. */
+	if (c->records) {
+		if (vmshm_record_get(&c->cons, CONN_RECORD, &rec)) {
+			p->wrong++;
+			c->state = CONN_FREE;
+			return;
+		}
+		n = vmshm_record_bytes(rec.len);
+		if (n > room)
+			return;
+	}
 	vmshm_cons_spans(&c->cons, 0, n, in);
 	memcpy(buf, in[0].base, in[0].len);
 	if (in[0].len < n)
@@ -375,15 +390,25 @@ void peer_step(struct peer *p)
 	}
 }
 
-struct conn *peer_any(struct peer *p)
+static struct conn *any(struct peer *p, bool records)
 {
 	u32 first = peer_random(p) % CONNS;
 
 	for (u32 i = 0; i < CONNS; i++) {
 		struct conn *c = &p->conns[(first + i) % CONNS];
 
-		if (c->state == CONN_OPEN)
+		if (c->state == CONN_OPEN && (c->records || !records))
 			return c;
 	}
 	return NULL;
+}
+
+struct conn *peer_any(struct peer *p)
+{
+	return any(p, false);
+}
+
+struct conn *peer_any_records(struct peer *p)
+{
+	return any(p, true);
 }

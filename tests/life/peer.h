@@ -11,12 +11,13 @@
 #ifndef LIFE_PEER_H
 #define LIFE_PEER_H
 
-#include <vmshm/ring.h>
+#include <vmshm/record.h>
 
 #include "segment.h"
 
 #define CONNS		120	/* below VMSHM_CTL_CREDITS */
 #define CONN_ORDER	14	/* log2 of a receive ring's bytes */
+#define CONN_RECORD	5000	/* bytes of the longest record */
 
 enum conn_state { CONN_FREE, CONN_CONNECTING, CONN_OPEN };
 
@@ -27,6 +28,7 @@ struct conn {
 	struct vmshm_cons cons;
 	struct vmshm_prod prod;
 	bool active;		/* opened from here */
+	bool records;		/* SOCK_SEQPACKET; always echoed, never active */
 	u64 sent, back;		/* bytes of the pattern, when active */
 	u64 echoed;
 	bool fin;
@@ -77,6 +79,7 @@ void peer_pend(struct peer *p, u32 entry);
 void peer_done(struct peer *p, struct conn *c, bool reset);
 /* A random connection that is open, or NULL. */
 struct conn *peer_any(struct peer *p);
+struct conn *peer_any_records(struct peer *p);	/* SOCK_SEQPACKET */
 
 static inline struct vmshm_ctl *peer_ctl(struct vmshm_side *side)
 {

@@ -15,7 +15,7 @@
 
 #define HELLO_FIRST_MS	10	/* then twice as long each time, */
 #define HELLO_LAST_MS	1000	/* up to this */
-#define FEATURES	(VMSHM_F_STREAM | VMSHM_F_SEQPACKET)	/* of this module */
+#define FEATURES	(VMSHM_F_STREAM | VMSHM_F_SEQPACKET | VMSHM_F_DGRAM)	/* of this module */
 #define BUSY_RUNS	16	/* of the worker in a row; then it pauses for a jiffy */
 
 LIST_HEAD(vmshm_chans);

@@ -13,7 +13,7 @@
 #include "trace.h"
 
 /* The channel to a CID, with a reference; ERR_PTR(-ENODEV) at once if none. */
-static struct vmshm_chan *channel_to(u32 cid)
+struct vmshm_chan *vmshm_chan_to(u32 cid)
 {
 	struct vmshm_chan *ch;
 
@@ -41,7 +41,7 @@ static int start(struct socket *sock, const struct sockaddr_vmshm *to)
 	int err;
 
 	vs->remote = *to;
-	ch = channel_to(to->svm_cid);
+	ch = vmshm_chan_to(to->svm_cid);
 	if (IS_ERR(ch))
 		return PTR_ERR(ch);
 	err = vmshm_autobind(vs);

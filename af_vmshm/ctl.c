@@ -342,14 +342,20 @@ static void got_connect(struct vmshm_chan *ch, const struct vmshm_ctl *msg)
 	u32 cid = ch->local_cid;
 	int err = ECONNRESET;
 
+	if (msg->flags & VMSHM_CTL_F_OWN_CID)
+		cid = vmshm_local_cid();
+	if (msg->sock_type == SOCK_DGRAM && ch->features & VMSHM_F_DGRAM) {
+		err = vmshm_dgram_offered(ch, cid, msg);
+		if (err)
+			goto refuse;
+		return;
+	}
 	if (vmshm_ring_fits(msg->ring_off, msg->ring_order, ch->half_size))
 		hdr = ch->bus->ring_peer(ch, msg->ring_off, msg->ring_order);
 	if (!hdr || !msg->src_id || msg->src_id > VMSHM_PEND_ID_MASK) {
 		atomic64_inc(&ch->protocol_errors);
 		goto refuse;
 	}
-	if (msg->flags & VMSHM_CTL_F_OWN_CID)
-		cid = vmshm_local_cid();
 	listener = vmshm_find_listener(cid, msg->dst_port);
 	if (!listener)
 		goto refuse;
@@ -410,7 +416,8 @@ static void got_refuse(struct vmshm_chan *ch, struct vmshm_end *end, const struc
 {
 	give_credit(ch);
 	/* Only what a refusal can mean: no errno of the peer's choice. */
-	vmshm_end_fail(end, msg->error == ENOBUFS ? ENOBUFS : ECONNRESET);
+	vmshm_end_fail(end, msg->error == ENOBUFS ? ENOBUFS :
+		       end->lane ? ECONNREFUSED : ECONNRESET);
 }
 
 static bool answer_due(struct vmshm_end *end)

@@ -97,6 +97,8 @@ static void wake_end(struct vmshm_end *end, u32 why)
 
 	if (flags)
 		smp_store_release(&end->attention, 1);	/* pairs with vmshm_end_attend() */
+	if (end->lane)
+		vmshm_lane_wake(end);
 	if (!sk)
 		return;
 	/* A statistic: a count that is lost to a second CPU does no harm. */

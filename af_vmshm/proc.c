@@ -38,7 +38,7 @@ static const char *state_name(struct vmshm_sock *vs)
 	case TCP_ESTABLISHED:
 		break;
 	default:
-		return "UNCONNECTED";
+		return READ_ONCE(vs->fixed) ? "CONNECTED" : "UNCONNECTED";
 	}
 	if (vs->end && READ_ONCE(vs->end->reset))
 		return "RESET";
@@ -49,7 +49,13 @@ static const char *state_name(struct vmshm_sock *vs)
 
 static const char *type_name(struct vmshm_sock *vs)
 {
-	return vs->sk.sk_type == SOCK_STREAM ? "STREAM" : "SEQPACKET";
+	switch (vs->sk.sk_type) {
+	case SOCK_SEQPACKET:
+		return "SEQPACKET";
+	case SOCK_DGRAM:
+		return "DGRAM";
+	}
+	return "STREAM";
 }
 
 static void show_addr(struct seq_file *seq, const struct sockaddr_vmshm *addr)
@@ -85,6 +91,9 @@ static int show(struct seq_file *seq, void *v)
 		vmshm_info_get(vs->end, &info);
 		rx_queue = vmshm_end_readable(vs->end);
 		tx_queue = vmshm_end_unread(vs->end);
+	} else if (vs->sk.sk_type == SOCK_DGRAM) {
+		vmshm_info_fill(&vs->dgrams, &vs->dgrams, &info);
+		rx_queue = vmshm_dgram_bytes(vs, &info.rx_ring);
 	} else if (vs->listening) {
 		rx_queue = READ_ONCE(vs->sk.sk_ack_backlog);
 		tx_queue = READ_ONCE(vs->sk.sk_max_ack_backlog);

@@ -9,6 +9,7 @@
  * it.  Where a page is not there, nothing has happened yet: the caller faults
  * it in without a lock and begins the record anew.
  */
+#include <linux/sched/signal.h>
 #include <linux/uio.h>
 #include "transfer.h"
 
@@ -17,6 +18,9 @@
  * records of this size to every one that did not ask for less.
  */
 #define RECORD_LEAST	(64 * 1024)
+
+/* Records that are dropped under one hold of the lock. */
+#define DROP_BUDGET	256
 
 /**
  * vmshm_end_size - how large a receive ring an end shall have
@@ -300,6 +304,34 @@ u32 vmshm_record_next(struct vmshm_end *end)
 		rec.len = 0;
 	spin_unlock(&end->rx_lock);
 	return rec.len;
+}
+
+/* Drop what is at the front and whose info is not @info, -1: all of it. */
+void vmshm_record_drop_others(struct vmshm_end *end, s64 info)
+{
+	struct vmshm_record rec;
+	bool ring = false, more;
+	int budget;
+
+	mutex_lock(&end->rx_mutex);
+	do {
+		budget = DROP_BUDGET;
+		more = false;
+		spin_lock(&end->rx_lock);
+		while (end->rx_open && vmshm_cons_avail(&end->cons, 1) > 0 &&
+		       !vmshm_record_get(&end->cons, end->rx_record_max, &rec) &&
+		       rec.info != info) {
+			ring |= vmshm_cons_consume(&end->cons, vmshm_record_bytes(rec.len));
+			more = !--budget;
+			if (more)
+				break;
+		}
+		spin_unlock(&end->rx_lock);
+		cond_resched();
+	} while (more && !signal_pending(current));
+	mutex_unlock(&end->rx_mutex);
+	if (ring)
+		vmshm_notify(end, VMSHM_PEND_SPACE);
 }
 
 /**

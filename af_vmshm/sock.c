@@ -52,7 +52,7 @@ static void destruct(struct sock *sk)
  * @net: namespace it belongs to
  * @sock: what it is for, or NULL
  * @parent: the listener whose settings it inherits, or NULL
- * @type: SOCK_STREAM or SOCK_SEQPACKET
+ * @type: SOCK_STREAM, SOCK_SEQPACKET or SOCK_DGRAM
  * @kern: made by the kernel for itself
  *
  * May sleep.  Returns NULL when there is no memory.
@@ -78,7 +78,12 @@ struct sock *vmshm_sock_alloc(struct net *net, struct socket *sock, struct sock 
 	vs->end = NULL;
 	vs->timed_end = NULL;
 	vs->rd_shut = false;
-	vs->listening = false;
+	vs->listening = type == SOCK_DGRAM;
+	vs->fixed = false;
+	vs->told_again = false;
+	INIT_LIST_HEAD(&vs->watches);
+	vs->nr_watches = 0;
+	memset(&vs->dgrams, 0, sizeof(vs->dgrams));
 	INIT_HLIST_NODE(&vs->bound_node);
 	INIT_LIST_HEAD(&vs->accept_queue);
 	INIT_DELAYED_WORK(&vs->connect_work, vmshm_connect_timeout);
@@ -118,6 +123,9 @@ static int create(struct net *net, struct socket *sock, int protocol, int kern)
 		break;
 	case SOCK_SEQPACKET:
 		sock->ops = &vmshm_seqpacket_ops;
+		break;
+	case SOCK_DGRAM:
+		sock->ops = &vmshm_dgram_ops;
 		break;
 	default:
 		return -ESOCKTNOSUPPORT;
@@ -163,6 +171,7 @@ static int release(struct socket *sock)
 	vmshm_unbind(vs);
 	if (vs->listening)
 		vmshm_accept_flush(vs);
+	vmshm_lane_unwatch_all(vs);
 	end = vs->end;
 	if (end && !vmshm_end_cancel(end)) {
 		if (sock_flag(sk, SOCK_LINGER) && sk->sk_lingertime &&
@@ -194,7 +203,8 @@ static int sock_getname(struct socket *sock, struct sockaddr *addr, int peer)
 	lock_sock(sk);
 	if (!peer)
 		memcpy(addr, &vs->local, sizeof(vs->local));
-	else if (sk->sk_state == TCP_ESTABLISHED && sock->state != SS_DISCONNECTING)
+	else if (vs->fixed ||
+		 (sk->sk_state == TCP_ESTABLISHED && sock->state != SS_DISCONNECTING))
 		memcpy(addr, &vs->remote, sizeof(vs->remote));
 	else
 		err = -ENOTCONN;
@@ -266,6 +276,27 @@ const struct proto_ops vmshm_seqpacket_ops = {
 	.getsockopt = vmshm_getsockopt,
 	.sendmsg = vmshm_seqpacket_sendmsg,
 	.recvmsg = vmshm_seqpacket_recvmsg,
+	.mmap = sock_no_mmap,
+	.set_rcvlowat = vmshm_set_rcvlowat,
+};
+
+const struct proto_ops vmshm_dgram_ops = {
+	.family = AF_VMSHM,
+	.owner = THIS_MODULE,
+	.release = release,
+	.bind = vmshm_bind,
+	.connect = vmshm_dgram_connect,
+	.socketpair = sock_no_socketpair,
+	.accept = sock_no_accept,
+	.getname = sock_getname,
+	.poll = vmshm_dgram_poll,
+	.ioctl = vmshm_ioctl,
+	.listen = sock_no_listen,
+	.shutdown = vmshm_dgram_shutdown,
+	.setsockopt = vmshm_setsockopt,
+	.getsockopt = vmshm_getsockopt,
+	.sendmsg = vmshm_dgram_sendmsg,
+	.recvmsg = vmshm_dgram_recvmsg,
 	.mmap = sock_no_mmap,
 	.set_rcvlowat = vmshm_set_rcvlowat,
 };

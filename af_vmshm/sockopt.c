@@ -94,11 +94,9 @@ int vmshm_setsockopt(struct socket *sock, int level, int name, sockptr_t from, u
 	return 0;
 }
 
-/* What a socket's end has counted. */
-void vmshm_info_get(struct vmshm_end *end, struct vmshm_info *info)
+void vmshm_info_fill(const struct vmshm_stats *tx, const struct vmshm_stats *rx,
+		     struct vmshm_info *info)
 {
-	struct vmshm_stats *tx = &end->tx_stats, *rx = &end->rx_stats;
-
 	*info = (struct vmshm_info) {
 		.tx_bytes = READ_ONCE(tx->tx_bytes),
 		.rx_bytes = READ_ONCE(rx->rx_bytes),
@@ -111,9 +109,15 @@ void vmshm_info_get(struct vmshm_end *end, struct vmshm_info *info)
 		.poll_misses = READ_ONCE(tx->poll_misses) + READ_ONCE(rx->poll_misses),
 		.sleeps = READ_ONCE(tx->sleeps) + READ_ONCE(rx->sleeps),
 		.ring_full = READ_ONCE(tx->ring_full),
-		.rx_ring = READ_ONCE(end->cons.size),
-		.tx_ring = READ_ONCE(end->prod.size),
 	};
+}
+
+/* What a socket's end has counted. */
+void vmshm_info_get(struct vmshm_end *end, struct vmshm_info *info)
+{
+	vmshm_info_fill(&end->tx_stats, &end->rx_stats, info);
+	info->rx_ring = READ_ONCE(end->cons.size);
+	info->tx_ring = READ_ONCE(end->prod.size);
 }
 
 int vmshm_getsockopt(struct socket *sock, int level, int name, char __user *to, int __user *lenp)
@@ -159,6 +163,8 @@ int vmshm_getsockopt(struct socket *sock, int level, int name, char __user *to, 
 		/* Pairs with vmshm_end_open(). */
 		if (smp_load_acquire(&sock->sk->sk_state) == TCP_ESTABLISHED)
 			vmshm_info_get(vs->end, &v.info);
+		else if (sock->sk->sk_type == SOCK_DGRAM)
+			vmshm_info_fill(&vs->dgrams, &vs->dgrams, &v.info);
 		size = sizeof(v.info);
 		whole = false;		/* it may grow: give what fits */
 		break;
@@ -201,6 +207,12 @@ int vmshm_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg)
 		return -ENOIOCTLCMD;
 	if (sk->sk_state == TCP_LISTEN)
 		return -EINVAL;
+	if (sk->sk_type == SOCK_DGRAM) {
+		/* What it sent waits among what others sent. */
+		if (cmd == SIOCOUTQ)
+			return -EOPNOTSUPP;
+		n = vmshm_dgram_next(vmshm_sk(sk));
+	}
 	/* Pairs with vmshm_end_open(). */
 	if (smp_load_acquire(&sk->sk_state) == TCP_ESTABLISHED)
 		end = vmshm_sk(sk)->end;

@@ -18,6 +18,8 @@
  *                        never taken by the worker, the interrupt or removal
  *   chan->mutex          handshake, control messages, starting connects
  *   sock->aq_lock        a listener's queue of ends
+ *   lanes_lock, lane->lock   who sends datagrams where, who watches (lane.c);
+ *                        the second one is taken in hard interrupts
  *   end->tx_mutex, end->rx_mutex   the pieces of one record (not for streams)
  *   end->lock            state of an end and what the socket shows of it
  *   end->tx_lock         the producer's view of the peer's ring; a copy runs
@@ -137,6 +139,7 @@ struct vmshm_chan {
 	u32 next_id;
 	u32 next_gen;
 	atomic_t nr_ends;
+	atomic_t lanes_opening;
 
 	spinlock_t ctl_lock;		/* the outgoing control queue */
 	struct vmshm_queue ctl_tx;
@@ -195,6 +198,7 @@ struct vmshm_end {
 	u32 local_cid;
 	u32 local_port, peer_port;
 	u16 sock_type;
+	struct vmshm_lane *lane;	/* it sends datagrams, for any socket: lane.c */
 	bool to_own_cid;		/* loopback: addressed by the VM's own CID */
 	u8 order_wanted, order_least;	/* log2 of the receive ring asked for */
 
@@ -281,9 +285,14 @@ struct vmshm_sock {
 	struct list_head all_node;	/* vmshm_table_lock */
 	struct delayed_work connect_work;	/* timeout of a non-blocking connect, */
 	const struct vmshm_end *timed_end;	/* of this one; only compared */
-	spinlock_t aq_lock;		/* accept_queue, listening */
-	struct list_head accept_queue;	/* ends, under aq_lock */
-	bool listening;			/* under aq_lock */
+	spinlock_t aq_lock;		/* all down to the end, and remote of a DGRAM */
+	struct list_head accept_queue;	/* ends; of a DGRAM, who sends to it */
+	bool listening;			/* ends may be added */
+	bool fixed;			/* DGRAM: remote is its peer */
+	bool told_again;		/* DGRAM: the last send came to EAGAIN */
+	struct list_head watches;	/* DGRAM: lanes that gave EAGAIN, lane.c */
+	unsigned int nr_watches;
+	struct vmshm_stats dgrams;	/* DGRAM: what the socket has done */
 };
 
 static inline struct vmshm_sock *vmshm_sk(struct sock *sk)
@@ -299,6 +308,8 @@ static inline u64 vmshm_type_feature(u16 sock_type)
 		return VMSHM_F_STREAM;
 	case SOCK_SEQPACKET:
 		return VMSHM_F_SEQPACKET;
+	case SOCK_DGRAM:
+		return VMSHM_F_DGRAM;
 	}
 	return 0;
 }
@@ -325,6 +336,7 @@ bool vmshm_claim_cid(u32 cid);
 extern struct proto vmshm_proto;
 extern const struct proto_ops vmshm_stream_ops;
 extern const struct proto_ops vmshm_seqpacket_ops;
+extern const struct proto_ops vmshm_dgram_ops;
 struct sock *vmshm_sock_alloc(struct net *net, struct socket *sock, struct sock *parent,
 			      int type, int kern);
 int vmshm_sock_register(void);
@@ -339,8 +351,10 @@ int vmshm_bind(struct socket *sock, struct vmshm_sockaddr *addr, int len);
 int vmshm_autobind(struct vmshm_sock *vs);
 void vmshm_unbind(struct vmshm_sock *vs);
 struct vmshm_sock *vmshm_find_listener(u32 cid, u32 port);
+struct vmshm_sock *vmshm_find_dgram(u32 cid, u32 port);
 
 /* connect.c */
+struct vmshm_chan *vmshm_chan_to(u32 cid);
 int vmshm_connect(struct socket *sock, struct vmshm_sockaddr *addr, int len, int flags);
 void vmshm_connect_timeout(struct work_struct *work);
 
@@ -363,10 +377,38 @@ int vmshm_record_write(struct vmshm_end *end, struct iov_iter *from, size_t len,
 int vmshm_record_read(struct vmshm_end *end, struct iov_iter *to, size_t want, bool peek,
 		      long timeo, struct vmshm_record *rec);
 u32 vmshm_record_next(struct vmshm_end *end);
+void vmshm_record_drop_others(struct vmshm_end *end, s64 info);
 
 /* seqpacket.c */
 int vmshm_seqpacket_sendmsg(struct socket *sock, struct msghdr *msg, size_t len);
 int vmshm_seqpacket_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags);
+
+/* lane.c */
+struct vmshm_end *vmshm_lane_get(struct vmshm_chan *ch, u32 port, bool own_cid);
+void vmshm_lane_free(struct vmshm_end *end);
+void vmshm_lane_wake(struct vmshm_end *end);
+void vmshm_lane_opened(struct vmshm_end *end);
+void vmshm_lane_over(struct vmshm_end *end);
+bool vmshm_lane_is_over(struct vmshm_end *end);
+int vmshm_lane_state(struct vmshm_end *end);
+long vmshm_lane_wait(struct vmshm_end *end, u64 want, u32 spin_ns, long *timeo);
+int vmshm_lane_watch(struct vmshm_sock *vs, struct vmshm_end *end);
+void vmshm_lane_unwatch(struct vmshm_sock *vs, const struct vmshm_end *end);
+void vmshm_lane_unwatch_stale(struct vmshm_sock *vs, const struct vmshm_end *end);
+void vmshm_lane_unwatch_all(struct vmshm_sock *vs);
+struct vmshm_end *vmshm_lane_failed(struct vmshm_sock *vs, struct vmshm_chan *ch, u32 port,
+				    bool own_cid);
+bool vmshm_lane_any_ready(struct vmshm_sock *vs, bool arm);
+
+/* dgram.c */
+int vmshm_dgram_connect(struct socket *sock, struct vmshm_sockaddr *addr, int len, int flags);
+int vmshm_dgram_shutdown(struct socket *sock, int how);
+int vmshm_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t len);
+int vmshm_dgram_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags);
+int vmshm_dgram_offered(struct vmshm_chan *ch, u32 cid, const struct vmshm_ctl *msg);
+u32 vmshm_dgram_next(struct vmshm_sock *vs);
+u64 vmshm_dgram_bytes(struct vmshm_sock *vs, u64 *rings);
+__poll_t vmshm_dgram_poll(struct file *file, struct socket *sock, poll_table *wait);
 
 /* ring_wait.c */
 long vmshm_wait_rx(struct sock *sk, struct vmshm_end *end, u64 want, long *timeo);
@@ -381,6 +423,8 @@ int vmshm_getsockopt(struct socket *sock, int level, int name, char __user *val,
 		     int __user *len);
 int vmshm_set_rcvlowat(struct sock *sk, int val);
 int vmshm_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg);
+void vmshm_info_fill(const struct vmshm_stats *tx, const struct vmshm_stats *rx,
+		     struct vmshm_info *info);
 void vmshm_info_get(struct vmshm_end *end, struct vmshm_info *info);
 
 /* end.c */
@@ -405,6 +449,11 @@ u64 vmshm_end_take_rx(struct vmshm_end *end);
 u64 vmshm_end_writable(struct vmshm_end *end);
 u64 vmshm_end_unread(struct vmshm_end *end);
 void vmshm_ends_unmap(struct vmshm_chan *ch);
+
+/* rxring.c */
+int vmshm_rxring_alloc(struct vmshm_end *end);
+void vmshm_rxring_open(struct vmshm_end *end);
+void vmshm_rxring_free(struct vmshm_end *end);
 
 /* ctl.c */
 void vmshm_ctl_say(struct vmshm_end *end, u8 bit);

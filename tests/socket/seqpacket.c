@@ -254,12 +254,12 @@ static void zero_server(void)
 
 #define BAD_PAGES	40
 
-/* So many pages, of which number @bad is none. */
+/* So many pages, of which nobody may touch number @bad. */
 static char *broken_pages(size_t bad)
 {
 	char *mem = pages(BAD_PAGES);
 
-	OK(munmap(mem + bad * page_size(), page_size()));
+	OK(mprotect(mem + bad * page_size(), page_size(), PROT_NONE));
 	return mem;
 }
 

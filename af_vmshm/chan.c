@@ -15,7 +15,8 @@
 
 #define HELLO_FIRST_MS	10	/* then twice as long each time, */
 #define HELLO_LAST_MS	1000	/* up to this */
-#define FEATURES	(VMSHM_F_STREAM | VMSHM_F_SEQPACKET | VMSHM_F_DGRAM)	/* of this module */
+/* What this module can do. */
+#define FEATURES	(VMSHM_F_STREAM | VMSHM_F_SEQPACKET | VMSHM_F_DGRAM | VMSHM_F_GROW)
 #define BUSY_RUNS	16	/* of the worker in a row; then it pauses for a jiffy */
 
 LIST_HEAD(vmshm_chans);

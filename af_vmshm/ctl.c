@@ -18,7 +18,8 @@ static struct vmshm_ctl *tx_slot(struct vmshm_chan *ch)
 	return &queue[vmshm_queue_slot(&ch->ctl_tx)];
 }
 
-static void compose(struct vmshm_chan *ch, struct vmshm_end *end, u8 bit, struct vmshm_ctl *msg)
+/* True when there is more to say of this kind. */
+static bool compose(struct vmshm_chan *ch, struct vmshm_end *end, u8 bit, struct vmshm_ctl *msg)
 {
 	msg->src_id = end->id;
 	msg->src_gen = end->gen;
@@ -35,15 +36,21 @@ static void compose(struct vmshm_chan *ch, struct vmshm_end *end, u8 bit, struct
 		msg->dst_id = end->peer_id;
 		msg->dst_gen = end->peer_gen;
 		break;
+	case VMSHM_SAY_RING:
+		msg->type = VMSHM_CTL_RING;
+		msg->dst_id = end->peer_id;
+		msg->dst_gen = end->peer_gen;
+		return vmshm_grow_compose(end, msg);
 	default:
 		msg->type = VMSHM_CTL_DONE;
 		msg->flags = end->ctl_flags;
 		msg->dst_id = end->peer_id;
 		msg->dst_gen = end->peer_gen;
-		return;
+		return false;
 	}
 	msg->ring_off = end->rx_off;
 	msg->ring_order = end->rx_order;
+	return false;
 }
 
 /* Room for one message?  If not, ask to be rung.  Under ctl_lock. */
@@ -88,9 +95,9 @@ static bool send_one(struct vmshm_chan *ch, struct vmshm_end **end, bool *done)
 	} else {
 		u8 bit = first->ctl_bits & -first->ctl_bits;
 
-		compose(ch, first, bit, &msg);
+		if (!compose(ch, first, bit, &msg))
+			first->ctl_bits &= ~bit;
 		*done = bit == VMSHM_SAY_DONE;
-		first->ctl_bits &= ~bit;
 		if (!first->ctl_bits) {
 			list_del_init(&first->ctl_node);
 			*end = first;
@@ -420,6 +427,17 @@ static void got_refuse(struct vmshm_chan *ch, struct vmshm_end *end, const struc
 		       end->lane ? ECONNREFUSED : ECONNRESET);
 }
 
+/* A larger ring to go on in; false when it can't be true. */
+static bool got_ring(struct vmshm_chan *ch, struct vmshm_end *end, const struct vmshm_ctl *msg)
+{
+	struct vmshm_ring_hdr *hdr = NULL;
+
+	if (vmshm_ring_fits(msg->ring_off, msg->ring_order, ch->half_size))
+		hdr = ch->bus->ring_peer(ch, msg->ring_off, msg->ring_order);
+	return hdr && ch->features & VMSHM_F_GROW &&
+	       vmshm_end_move(end, hdr, msg->ring_order);
+}
+
 static bool answer_due(struct vmshm_end *end)
 {
 	enum vmshm_end_state state = READ_ONCE(end->state);
@@ -452,6 +470,9 @@ static void got_message(struct vmshm_chan *ch, const struct vmshm_ctl *msg)
 		got_accept(ch, end, msg);
 	else if (msg->type == VMSHM_CTL_REFUSE && answer_due(end))
 		got_refuse(ch, end, msg);
+	else if (msg->type == VMSHM_CTL_RING && end->state == VMSHM_END_OPEN &&
+		 msg->src_id == end->peer_id && msg->src_gen == end->peer_gen)
+		lie = !got_ring(ch, end, msg);
 	else if (msg->type == VMSHM_CTL_DONE && end->state == VMSHM_END_OPEN &&
 		 msg->src_id == end->peer_id && msg->src_gen == end->peer_gen)
 		vmshm_end_peer_done(end, msg->flags & VMSHM_CTL_F_RESET);

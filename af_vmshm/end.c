@@ -37,6 +37,9 @@ struct vmshm_end *vmshm_end_alloc(struct vmshm_chan *ch, gfp_t gfp)
 	INIT_LIST_HEAD(&end->node);
 	INIT_LIST_HEAD(&end->ctl_node);
 	INIT_LIST_HEAD(&end->ring_node);
+	INIT_LIST_HEAD(&end->rx_next);
+	seqcount_init(&end->tx_seq);
+	seqcount_init(&end->rx_seq);
 	end->state = VMSHM_END_WAITING;
 	end->sock_type = SOCK_STREAM;
 	end->local_cid = ch->local_cid;
@@ -168,7 +171,7 @@ static void close_rx(struct vmshm_end *end, u32 flags)
 	spin_lock(&end->rx_lock);
 	if (end->rx_open) {
 		if (flags)
-			vmshm_cons_set_flags(&end->cons, flags);
+			vmshm_rx_set_flags(end, flags);
 		WRITE_ONCE(end->rx_open, false);
 	}
 	spin_unlock(&end->rx_lock);
@@ -451,7 +454,7 @@ void vmshm_end_release(struct vmshm_end *end, bool abort)
 	bool reset = abort;
 
 	spin_lock(&end->rx_lock);
-	if (end->rx_open && vmshm_cons_peek(&end->cons))
+	if (end->rx_open && vmshm_rx_unread(end))
 		reset = true;
 	spin_unlock(&end->rx_lock);
 
@@ -484,7 +487,7 @@ void vmshm_end_attend(struct vmshm_end *end)
 
 	spin_lock(&end->rx_lock);
 	if (end->rx_open)
-		flags |= vmshm_cons_peer_flags(&end->cons);
+		flags |= vmshm_rx_peer_flags(end);
 	spin_unlock(&end->rx_lock);
 	spin_lock(&end->tx_lock);
 	if (end->tx_open)
@@ -525,7 +528,7 @@ void vmshm_end_shutdown(struct vmshm_end *end, int mode)
 	if (mode & RCV_SHUTDOWN) {
 		spin_lock(&end->rx_lock);
 		if (end->rx_open) {
-			vmshm_cons_set_flags(&end->cons, VMSHM_RING_RDSHUT);
+			vmshm_rx_set_flags(end, VMSHM_RING_RDSHUT);
 			why |= VMSHM_PEND_SPACE;
 		}
 		spin_unlock(&end->rx_lock);
@@ -561,7 +564,7 @@ void vmshm_ends_unmap(struct vmshm_chan *ch)
 		}
 		close_tx(end, 0);
 		spin_lock(&end->rx_lock);
-		lost = end->rx_open && vmshm_cons_peek(&end->cons);
+		lost = end->rx_open && vmshm_rx_unread(end);
 		spin_unlock(&end->rx_lock);
 		close_rx(end, 0);
 		mark_reset(end);

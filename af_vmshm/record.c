@@ -23,30 +23,43 @@
 #define DROP_BUDGET	256
 
 /**
- * vmshm_end_size - how large a receive ring an end shall have
- * @end: with sock_type set, not yet numbered
- * @vs: the socket whose receive buffer it is
+ * vmshm_ring_for - the receive ring that a socket's buffer size asks for
+ * @sock_type: of the socket
+ * @vs: the socket
+ * @order: log2 of its bytes
+ * @record_max: bytes of the longest record, 0 for a stream
  *
  * A ring of records holds the longest one, and a buffer's worth of bytes.
  */
-void vmshm_end_size(struct vmshm_end *end, const struct vmshm_sock *vs)
+void vmshm_ring_for(u16 sock_type, const struct vmshm_sock *vs, u32 *order, u32 *record_max)
 {
 	const u64 most = vmshm_record_most(1ULL << VMSHM_RING_ORDER_MAX);
 	u64 buffer = READ_ONCE(vs->buffer_size);
-	u64 least = RECORD_LEAST;
 
-	if (end->sock_type == SOCK_STREAM) {
-		end->order_wanted = vmshm_ring_order(buffer);
-		end->order_least = VMSHM_RING_ORDER_MIN;
-		return;
+	*record_max = 0;
+	if (sock_type != SOCK_STREAM) {
+		if (sock_type == SOCK_DGRAM)
+			buffer = max_t(u64, buffer, RECORD_LEAST);
+		*record_max = min(buffer, most);
+		buffer = vmshm_record_bytes(*record_max);
 	}
-	if (end->sock_type == SOCK_DGRAM)
-		buffer = max_t(u64, buffer, RECORD_LEAST);
-	else if (READ_ONCE(vs->buffer_chosen))
-		least = buffer;		/* what was asked for, or no connection */
-	end->rx_record_max = min(buffer, most);
-	end->order_wanted = vmshm_ring_order(vmshm_record_bytes(end->rx_record_max));
-	end->order_least = vmshm_ring_order(vmshm_record_bytes(min(least, most)));
+	*order = vmshm_ring_order(buffer);
+}
+
+/* How large a ring an end that is not numbered yet shall have. */
+void vmshm_end_size(struct vmshm_end *end, const struct vmshm_sock *vs)
+{
+	u32 order;
+
+	vmshm_ring_for(end->sock_type, vs, &order, &end->rx_record_max);
+	end->order_wanted = order;
+	end->order_least = VMSHM_RING_ORDER_MIN;
+	if (end->sock_type == SOCK_STREAM)
+		return;
+	end->order_least = vmshm_ring_order(vmshm_record_bytes(RECORD_LEAST));
+	/* What was asked for, or no connection. */
+	if (end->sock_type == SOCK_SEQPACKET && READ_ONCE(vs->buffer_chosen))
+		end->order_least = order;
 }
 
 /* The receive ring is there: what the peer may put into it. */
@@ -276,15 +289,15 @@ out:
 	return err;
 }
 
-/* It can't be delivered: gone, and no other.  @was: where it began. */
-static void drop(struct vmshm_end *end, u64 was)
+/* It can't be delivered: gone, and no other.  @hdr, @was: where it began. */
+static void drop(struct vmshm_end *end, const struct vmshm_ring_hdr *hdr, u64 was)
 {
 	struct vmshm_record rec;
 	bool ring = false;
 
 	mutex_lock(&end->rx_mutex);
 	spin_lock(&end->rx_lock);
-	if (end->rx_open && end->cons.cons == was &&
+	if (end->rx_open && end->cons.hdr == hdr && end->cons.cons == was &&
 	    !vmshm_record_get(&end->cons, end->rx_record_max, &rec))
 		ring = consume(end, rec.len);
 	spin_unlock(&end->rx_lock);
@@ -350,6 +363,7 @@ void vmshm_record_drop_others(struct vmshm_end *end, s64 info)
 int vmshm_record_read(struct vmshm_end *end, struct iov_iter *to, size_t want, bool peek,
 		      long timeo, struct vmshm_record *rec)
 {
+	const struct vmshm_ring_hdr *hdr;
 	void *bounce = NULL;
 	size_t at;
 	u64 was;
@@ -363,6 +377,7 @@ int vmshm_record_read(struct vmshm_end *end, struct iov_iter *to, size_t want, b
 	do {
 		at = 0;
 		mutex_lock(&end->rx_mutex);
+		hdr = end->cons.hdr;
 		was = end->cons.cons;
 		while ((err = read_piece(end, to, want, peek, bounce, rec, &at)) > 0)
 			cond_resched();
@@ -380,7 +395,7 @@ int vmshm_record_read(struct vmshm_end *end, struct iov_iter *to, size_t want, b
 		}
 	} while (!err);
 	if (err == -EFAULT && !peek)
-		drop(end, was);
+		drop(end, hdr, was);
 	free_page((unsigned long)bounce);
 	return err;
 }

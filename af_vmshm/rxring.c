@@ -56,6 +56,7 @@ void vmshm_rxring_free(struct vmshm_end *end)
 
 	if (!end->rx_hdr)
 		return;
+	vmshm_grow_free(end);
 	ch->bus->ring_free(ch, end->rx_hdr, end->rx_off, end->rx_order);
 	end->rx_hdr = NULL;
 	/* The device's removal waits for this list to run empty. */

@@ -90,8 +90,11 @@ int vmshm_setsockopt(struct socket *sock, int level, int name, sockptr_t from, u
 		vs->buffer_min = val;
 	set_size(vs, name == SO_VMSHM_BUFFER_SIZE ? val : vs->buffer_size);
 	vs->buffer_chosen = true;
+	/* What is promised now can be sent before the socket reads. */
+	if (sock->sk->sk_state == TCP_ESTABLISHED)
+		err = vmshm_end_grow(vs->end, vs);
 	release_sock(sock->sk);
-	return 0;
+	return err;
 }
 
 void vmshm_info_fill(const struct vmshm_stats *tx, const struct vmshm_stats *rx,
@@ -218,6 +221,6 @@ int vmshm_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg)
 		end = vmshm_sk(sk)->end;
 	if (end)
 		n = cmd == SIOCOUTQ ? vmshm_end_unread(end) :
-		    sk->sk_type == SOCK_STREAM ? vmshm_end_readable(end) : vmshm_record_next(end);
+		    sk->sk_type == SOCK_STREAM ? vmshm_end_inq(end) : vmshm_record_next(end);
 	return put_user((int)n, (int __user *)arg);
 }

@@ -205,6 +205,7 @@ out:
  */
 static ssize_t copy_out_slowly(struct vmshm_end *end, struct iov_iter *to, size_t len)
 {
+	const struct vmshm_ring_hdr *hdr = NULL;
 	struct vmshm_span span[2];
 	void *page = (void *)__get_free_page(GFP_KERNEL);
 	ssize_t done = 0;
@@ -220,6 +221,7 @@ static ssize_t copy_out_slowly(struct vmshm_end *end, struct iov_iter *to, size_
 		there = vmshm_cons_avail(&end->cons, min_t(size_t, len, PAGE_SIZE));
 		len = min3(len, (size_t)max(there, 0L), (size_t)PAGE_SIZE);
 		done = there < 0 ? COPY_LIE : 0;
+		hdr = end->cons.hdr;
 		at = end->cons.cons;
 		n = vmshm_cons_spans(&end->cons, 0, len, span);
 		for (i = 0; i < n && len; i++) {
@@ -238,7 +240,7 @@ static ssize_t copy_out_slowly(struct vmshm_end *end, struct iov_iter *to, size_
 		goto out;
 	}
 	spin_lock(&end->rx_lock);
-	if (end->rx_open && end->cons.cons == at) {
+	if (end->rx_open && end->cons.hdr == hdr && end->cons.cons == at) {
 		ring = vmshm_cons_consume(&end->cons, done);
 		end->rx_stats.rx_bytes += done;
 		end->rx_stats.rx_msgs++;

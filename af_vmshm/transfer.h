@@ -80,6 +80,9 @@ static inline long rx_end(struct sock *sk, struct vmshm_end *end, size_t skip, b
 	*again = vmshm_end_take_rx(end) > skip;
 	if (*again)
 		return 0;
+	/* A peek can't look beyond the end of a ring. */
+	if (skip && vmshm_end_has_moved(end))
+		return 1;
 	if (READ_ONCE(sk->sk_err)) {
 		err = sock_error(sk);
 		if (err)

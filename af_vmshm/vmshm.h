@@ -47,6 +47,7 @@
 #include <linux/mutex.h>
 #include <linux/net.h>
 #include <linux/refcount.h>
+#include <linux/seqlock.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
@@ -69,7 +70,7 @@ struct vmshm_end;
  * @doorbell: interrupt the peer; any context
  * @ring_alloc: memory for a receive ring; returns its header and the offset to
  *	tell the peer, or NULL; may sleep
- * @ring_free: give it back; may sleep
+ * @ring_free: give it back; not in interrupts
  * @ring_peer: the header of a ring that the peer offers, already checked with
  *	vmshm_ring_fits(); NULL when there is none
  * @release: the last reference is gone
@@ -177,7 +178,8 @@ enum vmshm_end_state {
 /* vmshm_end.ctl_bits: what is still to be said, in this order */
 #define VMSHM_SAY_CONNECT	BIT(0)
 #define VMSHM_SAY_ACCEPT	BIT(1)
-#define VMSHM_SAY_DONE		BIT(2)
+#define VMSHM_SAY_RING		BIT(2)
+#define VMSHM_SAY_DONE		BIT(3)
 
 /* Adaptive busy-poll: what the last waits of one direction taught. */
 struct vmshm_spin {
@@ -229,6 +231,8 @@ struct vmshm_end {
 	struct vmshm_stats tx_stats;
 	struct mutex tx_mutex;		/* the pieces of one record */
 	u32 tx_record_max;		/* bytes of the longest record that the peer takes */
+	seqcount_t tx_seq;		/* prod became another one */
+	u64 tx_behind;			/* unread in rings before this one, until TAKEN */
 
 	/* Receiving. */
 	spinlock_t rx_lock ____cacheline_aligned_in_smp;
@@ -242,6 +246,8 @@ struct vmshm_end {
 	struct vmshm_stats rx_stats;
 	struct mutex rx_mutex;		/* the pieces of one record */
 	u32 rx_record_max;		/* bytes of the longest record that may come */
+	seqcount_t rx_seq;		/* cons became another one */
+	struct list_head rx_next;	/* rings to follow to: grow.c */
 };
 
 /* The address of the other end: both sides of the loopback bus are LOCAL. */
@@ -369,6 +375,7 @@ int vmshm_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len);
 int vmshm_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags);
 
 /* record.c */
+void vmshm_ring_for(u16 sock_type, const struct vmshm_sock *vs, u32 *order, u32 *record_max);
 void vmshm_end_size(struct vmshm_end *end, const struct vmshm_sock *vs);
 void vmshm_record_rx_init(struct vmshm_end *end);
 void vmshm_record_tx_init(struct vmshm_end *end);
@@ -382,6 +389,18 @@ void vmshm_record_drop_others(struct vmshm_end *end, s64 info);
 /* seqpacket.c */
 int vmshm_seqpacket_sendmsg(struct socket *sock, struct msghdr *msg, size_t len);
 int vmshm_seqpacket_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags);
+
+/* grow.c */
+int vmshm_end_grow(struct vmshm_end *end, const struct vmshm_sock *vs);
+bool vmshm_grow_compose(struct vmshm_end *end, struct vmshm_ctl *msg);
+bool vmshm_rx_has_moved(struct vmshm_end *end);
+bool vmshm_rx_follow(struct vmshm_end *end);
+void vmshm_rx_set_flags(struct vmshm_end *end, u32 flags);
+u32 vmshm_rx_peer_flags(struct vmshm_end *end);
+u64 vmshm_rx_unread(struct vmshm_end *end);
+void vmshm_grow_free(struct vmshm_end *end);
+u64 vmshm_tx_unread(const struct vmshm_end *end);
+bool vmshm_end_move(struct vmshm_end *end, struct vmshm_ring_hdr *hdr, u32 order);
 
 /* lane.c */
 struct vmshm_end *vmshm_lane_get(struct vmshm_chan *ch, u32 port, bool own_cid);
@@ -446,6 +465,8 @@ bool vmshm_end_arm_rx(struct vmshm_end *end, u64 lowat);
 bool vmshm_end_arm_tx(struct vmshm_end *end, u64 want);
 u64 vmshm_end_readable(struct vmshm_end *end);
 u64 vmshm_end_take_rx(struct vmshm_end *end);
+u64 vmshm_end_inq(struct vmshm_end *end);
+bool vmshm_end_has_moved(struct vmshm_end *end);
 u64 vmshm_end_writable(struct vmshm_end *end);
 u64 vmshm_end_unread(struct vmshm_end *end);
 void vmshm_ends_unmap(struct vmshm_chan *ch);

@@ -40,6 +40,7 @@
 #define VMSHM_F_STREAM		(1ULL << 0)	/* SOCK_STREAM */
 #define VMSHM_F_SEQPACKET	(1ULL << 1)	/* SOCK_SEQPACKET */
 #define VMSHM_F_DGRAM		(1ULL << 2)	/* SOCK_DGRAM */
+#define VMSHM_F_GROW		(1ULL << 3)	/* RING: rings that grow */
 
 /* vmshm_header.flags */
 #define VMSHM_SEG_GROUP		(1U << 0)	/* shared by more than one couple */
@@ -160,6 +161,7 @@ struct vmshm_counters {
 #define VMSHM_CTL_ACCEPT	2	/* dst_*: whom; src_*, ring: yours to write */
 #define VMSHM_CTL_REFUSE	3	/* dst_*: whom; error */
 #define VMSHM_CTL_DONE		4	/* dst_*: I write into your ring no more */
+#define VMSHM_CTL_RING		5	/* dst_*: whom; src_*, ring: go on in this one */
 
 /* vmshm_ctl.flags */
 #define VMSHM_CTL_F_RESET	(1U << 0)	/* DONE: not an orderly end */
@@ -197,6 +199,8 @@ struct vmshm_ctl {
 #define VMSHM_RING_FIN		(1U << 0)	/* prod: nothing after @prod */
 #define VMSHM_RING_RDSHUT	(1U << 1)	/* cons: nobody reads any more */
 #define VMSHM_RING_RESET	(1U << 2)	/* both: the connection is over */
+#define VMSHM_RING_MOVED	(1U << 3)	/* prod: it goes on in the next ring */
+#define VMSHM_RING_TAKEN	(1U << 4)	/* cons: those before it were read */
 
 /*
  * A ring: this page, then the data area.  It lies in the half of the member

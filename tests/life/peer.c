@@ -102,7 +102,7 @@ void peer_new_epoch(struct peer *p)
 	vmshm_store(&p->mine->epoch_echo, 0);
 	queues_anew(p);
 	vmshm_store(&p->mine->features, VMSHM_F_STREAM | VMSHM_F_SEQPACKET |
-		    VMSHM_F_DGRAM);
+		    VMSHM_F_DGRAM | VMSHM_F_GROW);
 	vmshm_store(&p->mine->abi_version, VMSHM_ABI_VERSION);
 	vmshm_store(&p->mine->state, VMSHM_SIDE_UP);
 	p->epoch = peer_random(p) | 1;

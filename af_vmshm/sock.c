@@ -96,9 +96,7 @@ struct sock *vmshm_sock_alloc(struct net *net, struct socket *sock, struct sock 
 		vs->connect_timeout = CONNECT_TIMEOUT;
 		vs->busy_poll = READ_ONCE(vmshm_busy_poll_default);
 	}
-	spin_lock(&vmshm_table_lock);
-	list_add_tail(&vs->all_node, &vmshm_all_socks);
-	spin_unlock(&vmshm_table_lock);
+	vmshm_view_add(vs);
 	return sk;
 }
 
@@ -159,8 +157,8 @@ static int release(struct socket *sock)
 		vmshm_end_release(end, false);
 	}
 	spin_lock(&vmshm_table_lock);
-	list_del(&vs->all_node);
-	vs->end = NULL;			/* proc.c looks under this lock */
+	vmshm_view_del(vs);
+	vs->end = NULL;			/* view.c looks under this lock */
 	spin_unlock(&vmshm_table_lock);
 	sk->sk_state = TCP_CLOSE;
 	sk->sk_shutdown = SHUTDOWN_MASK;

@@ -43,6 +43,7 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/net.h>
+#include <linux/rbtree.h>
 #include <linux/refcount.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
@@ -271,7 +272,8 @@ struct vmshm_sock {
 	int busy_poll;			/* VMSHM_BUSY_POLL_ADAPTIVE, 0, microseconds */
 	bool rd_shut;			/* shutdown(SHUT_RD) was called */
 	struct hlist_node bound_node;	/* vmshm_table_lock */
-	struct list_head all_node;	/* vmshm_table_lock */
+	struct rb_node all_node;	/* vmshm_table_lock */
+	unsigned long serial;		/* its place among all sockets */
 	struct delayed_work connect_work;	/* timeout of a non-blocking connect, */
 	const struct vmshm_end *timed_end;	/* of this one; only compared */
 	spinlock_t aq_lock;		/* accept_queue, listening */
@@ -312,7 +314,6 @@ void vmshm_sock_unregister(void);
 
 /* bind.c */
 extern spinlock_t vmshm_table_lock;
-extern struct list_head vmshm_all_socks;
 void vmshm_addr_set(struct sockaddr_vmshm *addr, u32 cid, u32 port);
 int vmshm_addr_check(const void *addr, int len);
 int vmshm_bind(struct socket *sock, struct vmshm_sockaddr *addr, int len);
@@ -420,9 +421,15 @@ int vmshm_loopback_register(void);
 void vmshm_loopback_unregister(void);
 struct vmshm_chan *vmshm_loopback_chan(void);
 
-/* proc.c, debugfs.c, dev.c */
+/* view.c; what it shows is in view.h */
+void vmshm_view_add(struct vmshm_sock *vs);
+void vmshm_view_del(struct vmshm_sock *vs);
+
+/* proc.c, diag.c, debugfs.c, dev.c */
 int vmshm_proc_register(void);
 void vmshm_proc_unregister(void);
+int vmshm_diag_register(void);
+void vmshm_diag_unregister(void);
 void vmshm_debugfs_register(void);
 void vmshm_debugfs_unregister(void);
 void vmshm_debugfs_add(struct vmshm_chan *ch, const char *name);

@@ -40,4 +40,11 @@
 #define vmshm_iter_sleeps(iter)	((void)(iter), false)
 #endif
 
+/* A sock_diag handler names its module since 6.8; before, a mutex kept it. */
+#ifdef VMSHM_HAVE_DIAG_OWNER
+#define VMSHM_DIAG_OWNER	.owner = THIS_MODULE,
+#else
+#define VMSHM_DIAG_OWNER
+#endif
+
 #endif /* _AF_VMSHM_COMPAT_H */

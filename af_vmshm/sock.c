@@ -42,6 +42,7 @@ static void destruct(struct sock *sk)
 
 	if (vs->end)
 		vmshm_end_put(vs->end);
+	skb_queue_purge(&sk->sk_error_queue);
 }
 
 /**
@@ -108,6 +109,7 @@ static int create(struct net *net, struct socket *sock, int protocol, int kern)
 	if (sock->type != SOCK_STREAM)
 		return -ESOCKTNOSUPPORT;
 	sock->ops = &vmshm_stream_ops;
+	vmshm_offer_zerocopy(sock);
 	sock->state = SS_UNCONNECTED;
 	if (!vmshm_sock_alloc(net, sock, NULL, sock->type, kern))
 		return -ENOMEM;

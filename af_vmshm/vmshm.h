@@ -342,6 +342,11 @@ long vmshm_wait_tx(struct sock *sk, struct vmshm_end *end, u64 enough, u64 want,
 /* poll.c */
 __poll_t vmshm_poll(struct file *file, struct socket *sock, poll_table *wait);
 
+/* zerocopy.c */
+int vmshm_zerocopy_send(struct socket *sock, struct msghdr *msg, size_t len,
+			int (*send)(struct socket *sock, struct msghdr *msg, size_t len));
+int vmshm_zerocopy_set(struct sock *sk, sockptr_t from, unsigned int len);
+
 /* sockopt.c */
 int vmshm_setsockopt(struct socket *sock, int level, int name, sockptr_t val, unsigned int len);
 int vmshm_getsockopt(struct socket *sock, int level, int name, char __user *val,

@@ -125,6 +125,13 @@ struct vmshm_info {
 	__u64 tx_ring;
 };
 
+/*
+ * MSG_ZEROCOPY's notifications (the kernel's msg_zerocopy document), as a
+ * struct sock_extended_err in a control message of this level and type.
+ */
+#define SOL_VMSHM			287	/* AF_VSOCK's */
+#define VMSHM_RECVERR			1
+
 /* On /dev/vmshm and on a socket: unsigned int *, the CID of this VM. */
 #define IOCTL_VMSHM_GET_LOCAL_CID	_IO(7, 0xb9)
 

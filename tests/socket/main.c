@@ -19,7 +19,8 @@ static const struct subject *const subjects[] = {
 	&sendrecv_subject, &flags_subject, &timeouts_subject, &poll_subject, &epoll_subject,
 	&shutdown_subject, &options_subject, &buffer_subject, &ioctl_subject, &splice_subject,
 	&uring_subject, &process_subject, &threads_subject, &memory_subject,
-	&badinput_subject, &stress_subject, &peer_subject,
+	&badinput_subject, &stress_subject, &peer_subject, &diag_subject,
+	&zerocopy_subject, &vsock_subject,
 };
 
 enum mode { CLIENT = 1, SERVER, BOTH };

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Addresses and ports: the table of bound sockets and the list of all sockets.
- * Ports belong to the VM, not to a network namespace.  As in AF_VSOCK, a port
- * can be had once for each CID that it is bound to, and CID ANY collides with
- * all of them.
+ * Addresses and ports: the table of bound sockets.  Ports belong to the VM, not
+ * to a network namespace.  As in AF_VSOCK, a port can be had once for each CID
+ * that it is bound to, and CID ANY collides with all of them.
  */
 #include <linux/hash.h>
 #include <linux/random.h>
@@ -13,7 +12,6 @@
 #define PORT_TRIES	24	/* automatic ports, as AF_VSOCK tries */
 
 DEFINE_SPINLOCK(vmshm_table_lock);
-LIST_HEAD(vmshm_all_socks);
 static struct hlist_head bound[1 << PORT_BITS];
 static u32 next_port;
 

@@ -26,7 +26,9 @@ int vmshm_seqpacket_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 
 	/* Pairs with vmshm_end_open(): the end and its ring are seen whole. */
 	if (unlikely(smp_load_acquire(&sk->sk_state) != TCP_ESTABLISHED ||
-		     msg->msg_flags & MSG_OOB || msg->msg_namelen)) {
+		     msg->msg_flags & (MSG_OOB | MSG_ZEROCOPY) || msg->msg_namelen)) {
+		if (msg->msg_flags & MSG_ZEROCOPY)
+			return vmshm_zerocopy_send(sock, msg, len, vmshm_seqpacket_sendmsg);
 		err = tx_unusual(sock, msg);
 		if (err)
 			return err;
@@ -84,7 +86,7 @@ int vmshm_seqpacket_recvmsg(struct socket *sock, struct msghdr *msg, size_t len,
 	if (unlikely(flags & MSG_OOB))
 		return -EOPNOTSUPP;
 	if (unlikely(flags & MSG_ERRQUEUE))
-		return sock_recv_errqueue(sk, msg, len, 0, 0);
+		return sock_recv_errqueue(sk, msg, len, SOL_VMSHM, VMSHM_RECVERR);
 	if (unlikely(READ_ONCE(vs->rd_shut) || !len))
 		return 0;
 	end = vs->end;

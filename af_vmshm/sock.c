@@ -45,6 +45,7 @@ static void destruct(struct sock *sk)
 
 	if (vs->end)
 		vmshm_end_put(vs->end);
+	skb_queue_purge(&sk->sk_error_queue);
 }
 
 /**
@@ -106,9 +107,7 @@ struct sock *vmshm_sock_alloc(struct net *net, struct socket *sock, struct sock 
 		vs->connect_timeout = CONNECT_TIMEOUT;
 		vs->busy_poll = READ_ONCE(vmshm_busy_poll_default);
 	}
-	spin_lock(&vmshm_table_lock);
-	list_add_tail(&vs->all_node, &vmshm_all_socks);
-	spin_unlock(&vmshm_table_lock);
+	vmshm_view_add(vs);
 	return sk;
 }
 
@@ -130,6 +129,8 @@ static int create(struct net *net, struct socket *sock, int protocol, int kern)
 	default:
 		return -ESOCKTNOSUPPORT;
 	}
+	if (sock->type != SOCK_DGRAM)
+		vmshm_offer_zerocopy(sock);
 	sock->state = SS_UNCONNECTED;
 	if (!vmshm_sock_alloc(net, sock, NULL, sock->type, kern))
 		return -ENOMEM;
@@ -180,8 +181,8 @@ static int release(struct socket *sock)
 		vmshm_end_release(end, false);
 	}
 	spin_lock(&vmshm_table_lock);
-	list_del(&vs->all_node);
-	vs->end = NULL;			/* proc.c looks under this lock */
+	vmshm_view_del(vs);
+	vs->end = NULL;			/* view.c looks under this lock */
 	spin_unlock(&vmshm_table_lock);
 	sk->sk_state = TCP_CLOSE;
 	sk->sk_shutdown = SHUTDOWN_MASK;

@@ -65,6 +65,9 @@ int vmshm_setsockopt(struct socket *sock, int level, int name, sockptr_t from, u
 	u64 val;
 	int err;
 
+	if (level == SOL_SOCKET)
+		return name == SO_ZEROCOPY ? vmshm_zerocopy_set(sock->sk, from, len) :
+					     sock_setsockopt(sock, level, name, from, len);
 	if (!our_level(level))
 		return -ENOPROTOOPT;
 	switch (name) {

@@ -46,6 +46,7 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/net.h>
+#include <linux/rbtree.h>
 #include <linux/refcount.h>
 #include <linux/seqlock.h>
 #include <linux/spinlock.h>
@@ -288,7 +289,8 @@ struct vmshm_sock {
 	int busy_poll;			/* VMSHM_BUSY_POLL_ADAPTIVE, 0, microseconds */
 	bool rd_shut;			/* shutdown(SHUT_RD) was called */
 	struct hlist_node bound_node;	/* vmshm_table_lock */
-	struct list_head all_node;	/* vmshm_table_lock */
+	struct rb_node all_node;	/* vmshm_table_lock */
+	unsigned long serial;		/* its place among all sockets */
 	struct delayed_work connect_work;	/* timeout of a non-blocking connect, */
 	const struct vmshm_end *timed_end;	/* of this one; only compared */
 	spinlock_t aq_lock;		/* all down to the end, and remote of a DGRAM */
@@ -350,7 +352,6 @@ void vmshm_sock_unregister(void);
 
 /* bind.c */
 extern spinlock_t vmshm_table_lock;
-extern struct list_head vmshm_all_socks;
 void vmshm_addr_set(struct sockaddr_vmshm *addr, u32 cid, u32 port);
 int vmshm_addr_check(const void *addr, int len);
 int vmshm_bind(struct socket *sock, struct vmshm_sockaddr *addr, int len);
@@ -435,6 +436,11 @@ long vmshm_wait_tx(struct sock *sk, struct vmshm_end *end, u64 enough, u64 want,
 
 /* poll.c */
 __poll_t vmshm_poll(struct file *file, struct socket *sock, poll_table *wait);
+
+/* zerocopy.c */
+int vmshm_zerocopy_send(struct socket *sock, struct msghdr *msg, size_t len,
+			int (*send)(struct socket *sock, struct msghdr *msg, size_t len));
+int vmshm_zerocopy_set(struct sock *sk, sockptr_t from, unsigned int len);
 
 /* sockopt.c */
 int vmshm_setsockopt(struct socket *sock, int level, int name, sockptr_t val, unsigned int len);
@@ -524,9 +530,15 @@ int vmshm_loopback_register(void);
 void vmshm_loopback_unregister(void);
 struct vmshm_chan *vmshm_loopback_chan(void);
 
-/* proc.c, debugfs.c, dev.c */
+/* view.c; what it shows is in view.h */
+void vmshm_view_add(struct vmshm_sock *vs);
+void vmshm_view_del(struct vmshm_sock *vs);
+
+/* proc.c, diag.c, debugfs.c, dev.c */
 int vmshm_proc_register(void);
 void vmshm_proc_unregister(void);
+int vmshm_diag_register(void);
+void vmshm_diag_unregister(void);
 void vmshm_debugfs_register(void);
 void vmshm_debugfs_unregister(void);
 void vmshm_debugfs_add(struct vmshm_chan *ch, const char *name);

@@ -21,7 +21,7 @@ static const struct subject *const subjects[] = {
 	&uring_subject, &process_subject, &threads_subject, &memory_subject,
 	&badinput_subject, &stress_subject, &peer_subject,
 	&seqpacket_subject, &recordwait_subject, &dgram_subject, &dgramwait_subject,
-	&grow_subject,
+	&grow_subject, &diag_subject, &zerocopy_subject, &vsock_subject,
 };
 
 enum mode { CLIENT = 1, SERVER, BOTH };

@@ -28,6 +28,10 @@ static struct vmshm_chan *channel_to(u32 cid)
 		vmshm_chan_put(ch);
 		return ERR_PTR(-ENODEV);
 	}
+	if (READ_ONCE(ch->draining)) {
+		vmshm_chan_put(ch);
+		return ERR_PTR(-ESHUTDOWN);
+	}
 	return ch;
 }
 

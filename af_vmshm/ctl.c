@@ -347,6 +347,10 @@ static void got_connect(struct vmshm_chan *ch, const struct vmshm_ctl *msg)
 		atomic64_inc(&ch->protocol_errors);
 		goto refuse;
 	}
+	err = ESHUTDOWN;
+	if (ch->draining)
+		goto refuse;
+	err = ECONNRESET;
 	if (msg->flags & VMSHM_CTL_F_OWN_CID)
 		cid = vmshm_local_cid();
 	listener = vmshm_find_listener(cid, msg->dst_port);
@@ -408,7 +412,10 @@ static void got_refuse(struct vmshm_chan *ch, struct vmshm_end *end, const struc
 {
 	give_credit(ch);
 	/* Only what a refusal can mean: no errno of the peer's choice. */
-	vmshm_end_fail(end, msg->error == ENOBUFS ? ENOBUFS : ECONNRESET);
+	if (msg->error == ENOBUFS || msg->error == ESHUTDOWN)
+		vmshm_end_fail(end, msg->error);
+	else
+		vmshm_end_fail(end, ECONNRESET);
 }
 
 static bool answer_due(struct vmshm_end *end)

@@ -64,6 +64,7 @@ static void ring_free(struct vmshm_end *end)
 	/* The device's removal waits for this list to run empty. */
 	spin_lock(&ch->stats_lock);
 	list_del_init(&end->ring_node);
+	ch->half_used -= vmshm_ring_bytes(end->rx_order);
 	spin_unlock(&ch->stats_lock);
 }
 
@@ -127,6 +128,7 @@ int vmshm_end_number(struct vmshm_end *end)
 	end->rx_hdr = hdr;
 	spin_lock(&ch->stats_lock);
 	list_add_tail(&end->ring_node, &ch->rings);
+	ch->half_used += vmshm_ring_bytes(order);
 	spin_unlock(&ch->stats_lock);
 	end->gen = ++ch->next_gen;
 
@@ -165,6 +167,7 @@ static void untable(struct vmshm_end *end)
 		return;
 	xa_erase(&end->chan->ends, end->id);
 	atomic_dec(&end->chan->nr_ends);
+	vmshm_counters_ended(end->chan);
 	vmshm_end_put(end);
 }
 

@@ -40,6 +40,9 @@
 #define VMSHM_F_STREAM		(1ULL << 0)	/* SOCK_STREAM */
 #define VMSHM_F_SEQPACKET	(1ULL << 1)	/* SOCK_SEQPACKET */
 #define VMSHM_F_DGRAM		(1ULL << 2)	/* SOCK_DGRAM */
+/* For who looks from the host; a channel does not ask whether both have them. */
+#define VMSHM_F_COUNTERS	(1ULL << 16)	/* writes its struct vmshm_counters */
+#define VMSHM_F_DRAIN		(1ULL << 17)	/* heeds vmshm_member.drain */
 
 /* vmshm_header.flags */
 #define VMSHM_SEG_GROUP		(1U << 0)	/* shared by more than one couple */
@@ -64,12 +67,15 @@ struct vmshm_header {
  *
  * @presence is a generation number: odd while a QEMU is connected for this
  * member, even while none is.  It never goes back, and survives the daemon.
+ *
+ * @drain is set before the member is to go: connections that are open live on
+ * until they end by themselves, and nobody begins another one.
  */
 struct vmshm_member {
 	u32 cid;		/* 2 (the host) or 3 to 65534 */
 	u32 ivshmem_id;		/* what IVPosition shows in that VM */
 	u32 vectors;		/* MSI-X vectors, 1 or more */
-	u32 reserved0;
+	u32 drain;		/* 1: no new connections of this member */
 	u64 presence;		/* odd: connected */
 	char name[VMSHM_NAME_LEN];
 	u8 reserved[VMSHM_LINE - 56];
@@ -143,7 +149,8 @@ struct vmshm_counters {
 	u64 protocol_errors;
 	u64 connections;	/* open now */
 	u64 half_used;		/* bytes of the half that are allocated */
-	u8 reserved[VMSHM_PAGE - 104];
+	u64 draining;		/* 1: drain was seen, connections is up to date since */
+	u8 reserved[VMSHM_PAGE - 112];
 };
 
 /*
@@ -250,6 +257,7 @@ VMSHM_SIZE(vmshm_header, VMSHM_PAGE);
 VMSHM_AT(vmshm_member, cid, 0);
 VMSHM_AT(vmshm_member, ivshmem_id, 4);
 VMSHM_AT(vmshm_member, vectors, 8);
+VMSHM_AT(vmshm_member, drain, 12);
 VMSHM_AT(vmshm_member, presence, 16);
 VMSHM_AT(vmshm_member, name, 24);
 VMSHM_SIZE(vmshm_member, VMSHM_LINE);
@@ -287,6 +295,7 @@ VMSHM_AT(vmshm_counters, ring_full, 72);
 VMSHM_AT(vmshm_counters, protocol_errors, 80);
 VMSHM_AT(vmshm_counters, connections, 88);
 VMSHM_AT(vmshm_counters, half_used, 96);
+VMSHM_AT(vmshm_counters, draining, 104);
 VMSHM_SIZE(vmshm_counters, VMSHM_PAGE);
 
 VMSHM_AT(vmshm_ctl, type, 0);

@@ -82,7 +82,7 @@ printf '' >"$conf"
 told "an empty file" 3 "CONF: the configuration has no 'members', expected a list of groups: ( { ... }, ... )" \
 	"CONF: the configuration has no 'segments', expected a list of groups: ( { ... }, ... )" "vmshmd: 2 mistakes in CONF"
 mistake "unknown setting" $'members = ( );\nsegments = ( );\nruntimedir = "/run";' \
-	"CONF:3: unknown setting 'runtimedir' in the configuration, expected one of: runtime_dir, members, segments"
+	"CONF:3: unknown setting 'runtimedir' in the configuration, expected one of: runtime_dir, control_group, control_mode, metrics, members, segments"
 mistake "runtime_dir of a wrong type" $'runtime_dir = 5;\nmembers = ( );\nsegments = ( );' \
 	"CONF:1: 'runtime_dir' has the wrong type, expected a string in quotes"
 mistake "runtime_dir not absolute" $'members = ( );\nruntime_dir = "run";\nsegments = ( );' \

@@ -49,14 +49,20 @@ struct config_segment {
 
 struct config {
 	char *runtime_dir;
+	struct access control;	/* who may connect to the control socket */
+	char *metrics;		/* where they are served; NULL: nowhere */
 	u32 nr_members;
 	struct config_member *members;
 	u32 nr_segments;
 	struct config_segment *segments;
 };
 
+/* What is added to a configuration lies beside it, in PATH.d/NAME.conf. */
+#define CONFIG_MORE_DIR		".d"
+#define CONFIG_MORE_SUFFIX	".conf"
+
 /*
- * Read and check @path; @runtime_dir replaces what the file says unless NULL.
+ * Read and check @path and what lies in its PATH.d; @runtime_dir replaces what the file says unless NULL.
  * Every mistake is told on stderr as "file:line: what, what was expected".
  * Returns NULL when there was any, with their number in *@mistakes.
  */

@@ -4,6 +4,7 @@
  * out here.
  */
 #include "segment.h"
+#include "control_roster.h"
 #include "guard.h"
 
 #include <errno.h>
@@ -184,6 +185,7 @@ struct segment *segment_new(const struct config *config, const struct config_seg
 		return NULL;
 	}
 	write_tables(s);
+	s->shown = roster_segment_new(s);
 	return s;
 }
 
@@ -195,7 +197,9 @@ void segment_free(struct segment *s)
 		bell_put(s->seats[i].bell);
 	if (s->map)
 		munmap(s->map, s->map_len);
-	if (s->memfd >= 0)
+	if (s->shown)
+		roster_segment_put(s->shown);	/* closes the memfd after its last reader */
+	else if (s->memfd >= 0)
 		close(s->memfd);
 	free(s->seats);
 	free(s);
@@ -210,12 +214,36 @@ static void store_presence(void *arg)
 	vmshm_word_publish(&shared_member(seat->segment, seat->index)->presence, seat->presence);
 }
 
+static void store_draining(void *arg)
+{
+	struct seat *seat = arg;
+
+	__atomic_store_n(&shared_member(seat->segment, seat->index)->drain, seat->draining,
+			 __ATOMIC_RELEASE);
+}
+
+void segment_set_draining(struct seat *seat, bool on)
+{
+	struct segment *s = seat->segment;
+
+	seat->draining = on;
+	roster_show_drain(seat);
+	if (guarded(store_draining, seat))
+		say("segment %s: member %s: drain could not be published: no memory", s->name,
+		    seat->name);
+	for (u32 i = 0; i < s->nr_seats; i++)
+		bell_ring(s->seats[i].bell);
+}
+
 void segment_set_presence(struct seat *seat, bool here)
 {
 	struct segment *s = seat->segment;
 
 	if ((seat->presence & 1) != here)
 		seat->presence++;
+	roster_show_presence(seat);
+	if (!here && seat->draining)
+		segment_set_draining(seat, false);
 	/* A member may have punched the table's page out, and no memory be left. */
 	if (guarded(store_presence, seat))
 		say("segment %s: member %s: its presence could not be published: no memory",

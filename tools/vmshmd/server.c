@@ -3,6 +3,7 @@
  * Segments as a whole: see server.h.
  */
 #include "server.h"
+#include "control_roster.h"
 #include "seat.h"
 
 #include <errno.h>
@@ -298,7 +299,13 @@ static int take_over(struct server *server, const struct config *config)
 		server->segments = s;
 		announce(s);
 	}
+	roster_publish(config, server->segments);
 	return 0;
+}
+
+struct segment *server_segments(const struct server *server)
+{
+	return server->segments;
 }
 
 int server_reload(struct server *server, const struct config *config)
@@ -338,6 +345,7 @@ void server_stop(struct server *server)
 {
 	struct segment *s;
 
+	roster_publish(NULL, NULL);
 	while ((s = server->segments)) {
 		server->segments = s->next;
 		close_segment(server, s);
@@ -345,6 +353,7 @@ void server_stop(struct server *server)
 			seat_abandon(&s->seats[i]);
 		segment_free(s);
 	}
+	roster_stop();
 	if (server->lock_fd >= 0) {
 		unlinkat(server->dir_fd, LOCK_NAME, 0);
 		close(server->lock_fd);

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What questions are answered: see control_reply.h, and vmshmctl(8) for what
+ * the fields mean. What guests say of themselves stands under "guest_says".
+ */
+#include "control_reply.h"
+#include "control_roster.h"
+#include "control_sample.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+struct reply_facts reply_facts;
+
+static json_t *number(u64 value)
+{
+	return json_integer((json_int_t)value);
+}
+
+static void append(json_t *array, json_t *element)
+{
+	json_array_append_new(array, element);
+}
+
+/* ---- parts ---- */
+
+static void set_socket(json_t *to, const struct roster *r, const struct roster_segment *s, u32 i)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), "%s/%s/%s" CONFIG_SOCKET_SUFFIX, r->runtime_dir, s->name,
+		 s->seats[i].name);
+	json_object_set_new(to, "socket", json_string(path));
+}
+
+static json_t *seat_json(const struct roster_seat *seat)
+{
+	u64 presence = roster_word(seat->presence);
+
+	return json_pack("{ss si sb sI sI sI sI sI sI sI sb}",
+			 "member", seat->name, "cid", (int)seat->cid,
+			 "connected", (int)(presence & 1), "presence", (json_int_t)presence,
+			 "pid", (json_int_t)roster_word(seat->pid),
+			 "uid", (json_int_t)roster_word(seat->uid),
+			 "since", (json_int_t)roster_word(seat->since),
+			 "connects", (json_int_t)roster_word(seat->connects),
+			 "refused", (json_int_t)roster_word(seat->refused),
+			 "kicked", (json_int_t)roster_word(seat->kicked),
+			 "draining", (int)roster_word(seat->draining));
+}
+
+static json_t *sample_json(const struct sample *sample)
+{
+	json_t *says = json_pack("{ss sb sb sI sI sI}", "state", sample->state,
+				 "counts", !!(sample->features & VMSHM_F_COUNTERS),
+				 "drains", !!(sample->features & VMSHM_F_DRAIN),
+				 "ctl_waiting", (json_int_t)sample->ctl_waiting,
+				 "pend_waiting", (json_int_t)sample->pend_waiting,
+				 "pend_overflow", (json_int_t)sample->pend_overflow);
+
+	for (int i = 0; i < SAMPLE_COUNTERS; i++)
+		json_object_set_new(says, sample_names[i], number(sample->counters[i]));
+	return says;
+}
+
+/* ---- questions ---- */
+
+static json_t *status(const struct roster *r)
+{
+	u64 size = 0, resident = 0, seats = 0, connected = 0, refused = 0;
+
+	for (u32 i = 0; i < r->nr_segments; i++) {
+		const struct roster_segment *s = r->segments[i];
+
+		size += s->geometry.size;
+		resident += sample_resident(s);
+		seats += s->nr_seats;
+		for (u32 k = 0; k < s->nr_seats; k++) {
+			connected += roster_word(s->seats[k].presence) & 1;
+			refused += roster_word(s->seats[k].refused);
+		}
+	}
+	return json_pack("{ss si sI sI ss ss sI sI sI sI sI sI sI sI sI sI}",
+			 "version", reply_facts.version, "pid", (int)getpid(),
+			 "started", (json_int_t)reply_facts.started,
+			 "uptime", (json_int_t)(time(NULL) - reply_facts.started),
+			 "config", reply_facts.config_path, "runtime_dir", r->runtime_dir,
+			 "members", (json_int_t)r->nr_members,
+			 "segments", (json_int_t)r->nr_segments,
+			 "couples", (json_int_t)r->nr_couples,
+			 "seats", (json_int_t)seats, "connected", (json_int_t)connected,
+			 "refused", (json_int_t)refused,
+			 "size", (json_int_t)size, "resident", (json_int_t)resident,
+			 "reloads", (json_int_t)roster_word(reply_facts.reloads),
+			 "reloads_refused", (json_int_t)roster_word(reply_facts.refusals));
+}
+
+static json_t *members(const struct roster *r)
+{
+	json_t *list = json_array();
+
+	for (u32 i = 0; i < r->nr_members; i++) {
+		const struct roster_member *m = &r->members[i];
+		json_t *places = json_array();
+
+		for (u32 k = 0; k < m->nr_places; k++) {
+			const struct roster_segment *s = m->places[k].segment;
+			json_t *place = seat_json(&s->seats[m->places[k].index]);
+
+			json_object_set_new(place, "segment", json_string(s->name));
+			json_object_set_new(place, "vectors", number(s->vectors));
+			set_socket(place, r, s, m->places[k].index);
+			append(places, place);
+		}
+		append(list, json_pack("{ss si so}", "name", m->name, "cid", (int)m->cid,
+				       "places", places));
+	}
+	return list;
+}
+
+static json_t *couples(const struct roster *r)
+{
+	json_t *list = json_array();
+
+	for (u32 i = 0; i < r->nr_segments; i++) {
+		const struct roster_segment *s = r->segments[i];
+		u64 resident = sample_resident(s);
+
+		for (u32 channel = 0; channel < s->geometry.nr_channels; channel++) {
+			struct sample sides[2];
+			json_t *both = json_array();
+			u32 who[2];
+
+			geometry_couple(&s->geometry, channel, who);
+			sample_channel(s, channel, sides);
+			for (u32 k = 0; k < 2; k++) {
+				json_t *side = seat_json(&s->seats[who[k]]);
+				u64 open = sides[k].counters[SAMPLE_CONNECTIONS];
+
+				json_object_set_new(side, "guest_says",
+						    json_pack("{ss sI sb sb sb}",
+							      "state", sides[k].state,
+							      "connections", (json_int_t)open,
+							      "counts", !!(sides[k].features &
+									   VMSHM_F_COUNTERS),
+							      "drains", !!(sides[k].features &
+									   VMSHM_F_DRAIN),
+							      "draining",
+							      !!sides[k].counters[SAMPLE_DRAINING]));
+				append(both, side);
+			}
+			append(list, json_pack("{ss sb sb sI sI sI so}", "segment", s->name,
+					       "shared", s->shared, "huge_pages", s->huge,
+					       "size", (json_int_t)s->geometry.size,
+					       "resident", (json_int_t)resident,
+					       "half_size", (json_int_t)s->geometry.half_size,
+					       "sides", both));
+		}
+	}
+	return list;
+}
+
+/* One element a direction: what @from sends to @to, and where @from receives. */
+static json_t *rings(const struct roster *r)
+{
+	json_t *list = json_array();
+
+	for (u32 i = 0; i < r->nr_segments; i++) {
+		const struct roster_segment *s = r->segments[i];
+
+		for (u32 channel = 0; channel < s->geometry.nr_channels; channel++) {
+			struct sample sides[2];
+			u32 who[2];
+
+			geometry_couple(&s->geometry, channel, who);
+			sample_channel(s, channel, sides);
+			for (u32 k = 0; k < 2; k++)
+				append(list, json_pack("{ss ss ss sI so}", "segment", s->name,
+						       "from", s->seats[who[k]].name,
+						       "to", s->seats[who[!k]].name,
+						       "half_size",
+						       (json_int_t)s->geometry.half_size,
+						       "guest_says", sample_json(&sides[k])));
+		}
+	}
+	return list;
+}
+
+static json_t *version(const struct roster *r)
+{
+	char abi[16];
+
+	(void)r;
+	snprintf(abi, sizeof(abi), "%d.%d", VMSHM_ABI_MAJOR, VMSHM_ABI_MINOR);
+	return json_pack("{ss ss}", "vmshmd", reply_facts.version, "abi", abi);
+}
+
+static json_t *ok(json_t *result)
+{
+	return result ? json_pack("{sb so}", "ok", 1, "result", result) : NULL;
+}
+
+json_t *reply_to(const char *command)
+{
+	static const struct {
+		const char *name;
+		json_t *(*result)(const struct roster *r);
+	} questions[] = {
+		{ "status", status }, { "members", members }, { "couples", couples },
+		{ "rings", rings }, { "version", version },
+	};
+
+	for (size_t i = 0; command && i < sizeof(questions) / sizeof(questions[0]); i++) {
+		const struct roster *r;
+		json_t *reply;
+
+		if (strcmp(command, questions[i].name))
+			continue;
+		r = roster_begin();
+		reply = r ? ok(questions[i].result(r)) : reply_error("the daemon is ending");
+		roster_end();
+		return reply;
+	}
+	return reply_error("unknown command, expected \"command\": one of status, members, couples, rings, version, reload, kick, drain, undrain");
+}
+
+json_t *reply_error(const char *why)
+{
+	return json_pack("{sb ss}", "ok", 0, "error", why);
+}
+
+json_t *reply_order(int done, const char *said)
+{
+	if (done < 0)
+		return reply_error(*said ? said : "the daemon refused");
+	return ok(json_pack("{si ss}", "seats", done, "said", said));
+}

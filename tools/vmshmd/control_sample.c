@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The guests' words: see control_sample.h.
+ */
+#include "control_sample.h"
+
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+const char *const sample_names[SAMPLE_COUNTERS] = {
+	"tx_bytes", "rx_bytes", "tx_msgs", "rx_msgs",
+	"doorbells_sent", "doorbells_received", "doorbells_suppressed",
+	"poll_hits", "poll_misses", "ring_full", "protocol_errors",
+	"connections", "half_used", "draining",
+};
+
+_Static_assert(SAMPLE_COUNTERS * sizeof(u64) == offsetof(struct vmshm_counters, reserved),
+	       "a counter is missing");
+
+
+/* Up to the last word that is read here. */
+#define WORDS_LEN	(offsetof(struct vmshm_side, pend_cons) + sizeof(u32))
+
+static void get(const struct roster_segment *s, u64 off, void *to, size_t len)
+{
+	ssize_t n = pread(s->memfd, to, len, (off_t)off);
+
+	if (n != (ssize_t)len)
+		memset(to, 0, len);
+}
+
+static const char *state_text(const struct vmshm_side *me, const struct vmshm_side *peer)
+{
+	if (me->state == VMSHM_SIDE_DOWN)
+		return "down";
+	if (me->state == VMSHM_SIDE_LEFT)
+		return "left";
+	if (me->state != VMSHM_SIDE_UP)
+		return "unknown";
+	return me->epoch && peer->epoch && me->epoch_echo == peer->epoch &&
+	       peer->epoch_echo == me->epoch ? "up" : "hello";
+}
+
+/* How full a queue is; what can't be true is shown as full. */
+static u32 waiting(u32 prod, u32 cons, u32 entries)
+{
+	return prod - cons > entries ? entries : prod - cons;
+}
+
+void sample_channel(const struct roster_segment *s, u32 channel, struct sample sides[2])
+{
+	struct vmshm_side words[2];
+
+	for (u32 k = 0; k < 2; k++) {
+		u64 off = geometry_side(&s->geometry, channel, k);
+
+		get(s, off, &words[k], WORDS_LEN);
+		get(s, off + VMSHM_SIDE_COUNTERS, sides[k].counters, sizeof(sides[k].counters));
+	}
+	for (u32 k = 0; k < 2; k++) {
+		const struct vmshm_side *me = &words[k], *peer = &words[!k];
+
+		sides[k].state = state_text(me, peer);
+		sides[k].features = me->features;
+		sides[k].ctl_waiting = waiting(me->ctl_prod, peer->ctl_cons, VMSHM_CTL_ENTRIES);
+		sides[k].pend_waiting = waiting(me->pend_prod, peer->pend_cons,
+						VMSHM_PEND_ENTRIES);
+		sides[k].pend_overflow = me->pend_overflow;
+	}
+}
+
+u64 sample_resident(const struct roster_segment *s)
+{
+	struct stat st;
+
+	return fstat(s->memfd, &st) ? 0 : (u64)st.st_blocks * 512;
+}

@@ -48,7 +48,7 @@ int edit_check(const struct options *o)
 		print_json(json_pack("{ss sb si}", "config", path, "right", !!config, "mistakes",
 				     (int)mistakes));
 	else if (config)
-		printf("%s is right: %u segments, %u members\n", path, config->nr_segments,
+		printf("%s is right: segments: %u, members: %u\n", path, config->nr_segments,
 		       config->nr_members);
 	if (!config)
 		die(EXIT_CONFIG, "%u mistake%s in %s", mistakes, mistakes == 1 ? "" : "s", path);

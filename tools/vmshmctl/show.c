@@ -27,7 +27,7 @@ int show_status(const struct options *o)
 	       num(s, "reloads"), num(s, "reloads_refused"));
 	printf("sockets        %s\n", str(s, "runtime_dir"));
 	printf("members        %llu\n", num(s, "members"));
-	printf("segments       %llu, %llu couples\n", num(s, "segments"), num(s, "couples"));
+	printf("segments       %llu (couples: %llu)\n", num(s, "segments"), num(s, "couples"));
 	printf("connected      %llu of %llu, %llu refused\n", num(s, "connected"),
 	       num(s, "seats"), num(s, "refused"));
 	printf("memory         %s used of %s\n", size_for_people((double)num(s, "resident")).text,

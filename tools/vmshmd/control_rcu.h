@@ -25,7 +25,7 @@ void __tsan_release(void *at);
 #define rcu_publish(where, what)	__atomic_store_n(where, what, __ATOMIC_RELEASE)
 #define rcu_take(where)			__atomic_load_n(where, __ATOMIC_ACQUIRE)
 
-/* @at: where the pointer is that readers took. */
+/* @at: stands for what the end of readers orders; no atomic word. */
 static inline void rcu_read_end(void *at)
 {
 	rcu_tell_release(at);

@@ -18,6 +18,7 @@ struct edition {
 };
 
 static struct edition *current;
+static char grace;		/* stands for the periods of grace, see control_rcu.h */
 
 #ifdef __SANITIZE_THREAD__
 const char *__tsan_default_suppressions(void);
@@ -42,7 +43,7 @@ const struct roster *roster_begin(void)
 
 void roster_end(void)
 {
-	rcu_read_end(&current);
+	rcu_read_end(&grace);
 }
 
 static int by_name(const void *name, const void *segment)
@@ -120,7 +121,7 @@ static void free_edition(struct rcu_head *head)
 	struct edition *edition = caa_container_of(head, struct edition, rcu);
 	struct roster *r = &edition->roster;
 
-	rcu_tell_acquire(&current);
+	rcu_tell_acquire(&grace);
 	for (u32 i = 0; i < r->nr_segments; i++)
 		roster_segment_put(r->segments[i]);
 	free(r->segments);
@@ -209,8 +210,10 @@ void roster_publish(const struct config *config, const struct segment *segments)
 		take_members(&edition->roster, config);
 	}
 	rcu_publish(&current, edition);
-	if (old)
-		call_rcu(&old->rcu, free_edition);
+	if (!old)
+		return;
+	rcu_tell_release(&grace);
+	call_rcu(&old->rcu, free_edition);
 }
 
 /* ---- words that change ---- */

@@ -5,6 +5,7 @@
  * silent for long is let go, and how many there may be is limited.
  */
 #include "control_worker.h"
+#include "control_rcu.h"
 #include "control_reply.h"
 #include "log.h"
 
@@ -81,6 +82,7 @@ static void ring(struct order_queue *queue)
 void order_push(struct order_queue *queue, struct order *order)
 {
 	cds_wfcq_node_init(&order->node);
+	rcu_tell_release(order);
 	cds_wfcq_enqueue(&queue->head, &queue->tail, &order->node);
 	ring(queue);
 }
@@ -88,12 +90,17 @@ void order_push(struct order_queue *queue, struct order *order)
 struct order *order_pop(struct order_queue *queue)
 {
 	struct cds_wfcq_node *node = __cds_wfcq_dequeue_nonblocking(&queue->head, &queue->tail);
+	struct order *order;
 
 	if (node == CDS_WFCQ_WOULDBLOCK) {
 		ring(queue);
 		return NULL;
 	}
-	return node ? caa_container_of(node, struct order, node) : NULL;
+	if (!node)
+		return NULL;
+	order = caa_container_of(node, struct order, node);
+	rcu_tell_acquire(order);
+	return order;
 }
 
 /* ---- connections ---- */

@@ -35,7 +35,8 @@ struct options {
 	const char *name;
 	const char *size, *cid, *vectors;
 	const char *owner, *group, *mode;
-	bool shared, huge_pages;
+	const char *numa_node;
+	bool shared, huge_pages, thp;
 	bool domain;
 	bool undo;
 	long timeout;		/* seconds, -1: none */

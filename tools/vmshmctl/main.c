@@ -13,7 +13,7 @@ const char *argp_program_version = "vmshmctl " VERSION;
 enum {
 	OPT_SOCKET = 's', OPT_CONFIG = 'c', OPT_JSON = 'j', OPT_INTERVAL = 'i', OPT_COUNT = 'n',
 	OPT_SEGMENT = 256, OPT_NAME, OPT_SIZE, OPT_CID, OPT_VECTORS, OPT_OWNER, OPT_GROUP,
-	OPT_MODE, OPT_SHARED, OPT_HUGE, OPT_DOMAIN, OPT_UNDO, OPT_TIMEOUT,
+	OPT_MODE, OPT_SHARED, OPT_HUGE, OPT_THP, OPT_NODE, OPT_DOMAIN, OPT_UNDO, OPT_TIMEOUT,
 };
 
 static const struct argp_option option_list[] = {
@@ -31,6 +31,8 @@ static const struct argp_option option_list[] = {
 	{ "vectors", OPT_VECTORS, "N", 0, "add: interrupt vectors a member", 2 },
 	{ "shared", OPT_SHARED, NULL, 0, "add: three or more share it, without isolation", 2 },
 	{ "huge-pages", OPT_HUGE, NULL, 0, "add: take its memory from the pool of huge pages", 2 },
+	{ "thp", OPT_THP, NULL, 0, "add: expect transparent huge pages", 2 },
+	{ "numa-node", OPT_NODE, "N", 0, "add: take its memory from this node", 2 },
 	{ "owner", OPT_OWNER, "USER", 0, "add: who may connect", 2 },
 	{ "group", OPT_GROUP, "GROUP", 0, "add: who may connect", 2 },
 	{ "mode", OPT_MODE, "OCTAL", 0, "add: permissions of the sockets", 2 },
@@ -53,7 +55,8 @@ static const struct command {
 	{ "rings", show_rings, 0, ARGS_MAX, { 0 } },
 	{ "top", top, 0, 0, { OPT_INTERVAL, OPT_COUNT } },
 	{ "add", edit_add, 2, ARGS_MAX, { OPT_CID, OPT_NAME, OPT_SIZE, OPT_VECTORS, OPT_SHARED,
-					  OPT_HUGE, OPT_OWNER, OPT_GROUP, OPT_MODE } },
+					  OPT_HUGE, OPT_THP, OPT_NODE, OPT_OWNER, OPT_GROUP,
+					  OPT_MODE } },
 	{ "remove", edit_remove, 2, 3, { 0 } },
 	{ "kick", order_kick, 1, 1, { OPT_SEGMENT } },
 	{ "drain", order_drain, 1, 1, { OPT_SEGMENT, OPT_TIMEOUT, OPT_UNDO } },
@@ -127,6 +130,12 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		break;
 	case OPT_HUGE:
 		o->huge_pages = true;
+		break;
+	case OPT_THP:
+		o->thp = true;
+		break;
+	case OPT_NODE:
+		o->numa_node = arg;
 		break;
 	case OPT_OWNER:
 		o->owner = arg;

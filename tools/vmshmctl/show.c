@@ -142,7 +142,8 @@ int show_couples(const struct options *o)
 			  num(a_says, "connections"), num(b_says, "connections"),
 			  size_for_people((double)num(c, "resident")).text,
 			  size_for_people((double)num(c, "size")).text,
-			  yes(c, "huge_pages") ? "huge pages" : "sparse",
+			  yes(c, "huge_pages") ? "huge pages" :
+			  yes(c, "transparent_huge_pages") ? "transparent huge pages" : "sparse",
 			  yes(c, "shared") ? ", shared by a group" : "");
 	}
 	table_print(t);

@@ -36,7 +36,7 @@ _vmshmctl() {
 	add)
 		options+=" --owner= --group= --mode="
 		[[ $kind != member ]] || options+=" --cid="
-		[[ $kind == member ]] || options+=" --name= --size= --vectors= --shared --huge-pages"
+		[[ $kind == member ]] || options+=" --name= --size= --vectors= --shared --huge-pages --thp --numa-node="
 		;;
 	top) options+=" --interval= --count=" ;;
 	libvirt-xml) options+=" --domain" ;;

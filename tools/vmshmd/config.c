@@ -49,6 +49,8 @@ static const struct key segment_keys[] = {
 	{ "vectors", KIND_INT, false },
 	{ "shared", KIND_BOOL, false },
 	{ "huge_pages", KIND_BOOL, false },
+	{ "transparent_huge_pages", KIND_BOOL, false },
+	{ "numa_node", KIND_INT, false },
 	{ "owner", KIND_STRING, false },
 	{ "group", KIND_STRING, false },
 	{ "mode", KIND_STRING, false },
@@ -244,6 +246,24 @@ static void check_paths(struct check *c, const config_setting_t *at, const struc
 			config->runtime_dir, s->name, longest, len, limit);
 }
 
+/* Where its pages come from. */
+static void read_placement(struct check *c, const config_setting_t *group,
+			   struct config_segment *s)
+{
+	const config_setting_t *thp = get_key(group, segment_keys, NR(segment_keys),
+					      "transparent_huge_pages");
+	const config_setting_t *node = get_key(group, segment_keys, NR(segment_keys), "numa_node");
+	u32 number = CONFIG_NODE_MAX + 1;
+
+	read_bool(thp, &s->thp);
+	if (s->thp && s->huge)
+		mistake(&c->r, thp,
+			"huge pages are either from the pool or transparent, expected one of 'huge_pages' and 'transparent_huge_pages'");
+	read_number(&c->r, node, 0, CONFIG_NODE_MAX, &number);
+	if (number <= CONFIG_NODE_MAX)
+		s->numa_node = (int)number;
+}
+
 static void read_segment(struct check *c, const config_setting_t *group)
 {
 	struct config_segment *s = &c->config->segments[c->config->nr_segments];
@@ -258,6 +278,7 @@ static void read_segment(struct check *c, const config_setting_t *group)
 	*s = (struct config_segment){
 		.size = CONFIG_DEFAULT_SIZE,
 		.vectors = CONFIG_DEFAULT_VECTORS,
+		.numa_node = -1,
 	};
 	check_keys(&c->r, group, "a segment", segment_keys, NR(segment_keys));
 	read_access(&c->r, group, segment_keys, NR(segment_keys), &s->access);
@@ -266,6 +287,7 @@ static void read_segment(struct check *c, const config_setting_t *group)
 		    CONFIG_VECTORS_MAX, &s->vectors);
 	read_bool(get_key(group, segment_keys, NR(segment_keys), "shared"), &s->shared);
 	read_bool(get_key(group, segment_keys, NR(segment_keys), "huge_pages"), &s->huge);
+	read_placement(c, group, s);
 	if (read_name(&c->r, name, s->name)) {
 		before = see(&c->r, &c->known->segment_names, s->name, name, 0);
 		if (before)
@@ -291,12 +313,13 @@ static void read_segment(struct check *c, const config_setting_t *group)
 		check_couples(c, list, s);
 		check_paths(c, name ? name : list, s);
 	}
-	if (c->r.mistakes == mistakes && geometry_make(&geometry, s->size, s->nr_members, s->huge))
+	if (c->r.mistakes == mistakes && geometry_make(&geometry, s->size, s->nr_members, s->huge || s->thp))
 		mistake(&c->r, size ? size : group,
 			"%s is too small for %u channel%s%s, expected at least %s",
 			size_text(s->size).text, geometry.nr_channels,
-			geometry.nr_channels == 1 ? "" : "s", s->huge ? " in huge pages" : "",
-			size_text(geometry_min_size(s->nr_members, s->huge)).text);
+			geometry.nr_channels == 1 ? "" : "s",
+			s->huge || s->thp ? " in huge pages" : "",
+			size_text(geometry_min_size(s->nr_members, s->huge || s->thp)).text);
 	c->config->nr_segments++;
 }
 

@@ -18,6 +18,7 @@
 #define CONFIG_DEFAULT_SIZE	(256ULL << 20)
 #define CONFIG_DEFAULT_VECTORS	2
 #define CONFIG_VECTORS_MAX	64
+#define CONFIG_NODE_MAX		1023
 #define CONFIG_CID_MIN		3
 #define CONFIG_CID_MAX		65534
 
@@ -42,6 +43,8 @@ struct config_segment {
 	u32 vectors;
 	bool shared;
 	bool huge;
+	bool thp;		/* transparent huge pages */
+	int numa_node;		/* -1: any */
 	struct access access;
 	u32 nr_members;
 	u32 members[VMSHM_MEMBERS_MAX];	/* indices into config.members */

@@ -151,8 +151,10 @@ static json_t *couples(const struct roster *r)
 							      !!sides[k].counters[SAMPLE_DRAINING]));
 				append(both, side);
 			}
-			append(list, json_pack("{ss sb sb sI sI sI so}", "segment", s->name,
+			append(list, json_pack("{ss sb sb sb si sI sI sI so}", "segment", s->name,
 					       "shared", s->shared, "huge_pages", s->huge,
+					       "transparent_huge_pages", s->thp,
+					       "numa_node", s->numa_node,
 					       "size", (json_int_t)s->geometry.size,
 					       "resident", (json_int_t)resident,
 					       "half_size", (json_int_t)s->geometry.half_size,

@@ -92,6 +92,8 @@ struct roster_segment *roster_segment_new(const struct segment *s)
 	shown->vectors = s->vectors;
 	shown->shared = s->shared;
 	shown->huge = s->huge;
+	shown->thp = s->thp;
+	shown->numa_node = s->numa_node;
 	shown->memfd = s->memfd;
 	shown->nr_seats = s->nr_seats;
 	for (u32 i = 0; i < s->nr_seats; i++) {

@@ -42,6 +42,8 @@ struct roster_segment {
 	u32 vectors;
 	bool shared;
 	bool huge;
+	bool thp;
+	int numa_node;		/* -1: any */
 	int memfd;		/* closed with the last reference */
 	u32 nr_seats;
 	struct roster_seat seats[];

@@ -6,6 +6,7 @@
 #include "segment.h"
 #include "control_roster.h"
 #include "guard.h"
+#include "placement.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -64,12 +65,20 @@ static int make_memory(struct segment *s)
 		say("segment %s: cannot make its memory: %s", s->name, strerror(errno));
 		return -1;
 	}
+	if (placement_apply(s))
+		return -1;
 	s->map_len = s->huge ? g->size : g->side_off;
 	s->map = map_shared(s->memfd, s->map_len);
 	if (!s->map && s->huge) {
 		say("segment %s: needs %llu huge pages of 2 MiB and %" PRIu64
 		    " are free; raise vm.nr_hugepages or set huge_pages = false",
 		    s->name, g->size / HUGE_PAGE, huge_pages_free());
+		return -1;
+	}
+	/* Pages are reserved for the host as a whole: on a node they have to be taken. */
+	if (s->map && s->huge && s->numa_node >= 0 && fallocate(s->memfd, 0, 0, (off_t)g->size)) {
+		say("segment %s: NUMA node %d has too few huge pages of 2 MiB, %llu are needed: %s",
+		    s->name, s->numa_node, g->size / HUGE_PAGE, strerror(errno));
 		return -1;
 	}
 	if (!s->map || fallocate(s->memfd, 0, 0, (off_t)(s->huge ? g->half_off : g->side_off))) {
@@ -172,9 +181,15 @@ struct segment *segment_new(const struct config *config, const struct config_seg
 	s->vectors = wanted->vectors;
 	s->shared = wanted->shared;
 	s->huge = wanted->huge;
+	s->thp = wanted->thp;
+	s->numa_node = wanted->numa_node;
 	/* The configuration was checked: it fits. */
-	if (geometry_make(&s->geometry, wanted->size, wanted->nr_members, wanted->huge))
+	if (geometry_make(&s->geometry, wanted->size, wanted->nr_members,
+			  wanted->huge || wanted->thp))
 		abort();
+	/* Transparent ones go back in small pages. */
+	if (!s->huge)
+		s->geometry.page = VMSHM_PAGE;
 	if (getrandom(s->uuid, sizeof(s->uuid), 0) != (ssize_t)sizeof(s->uuid)) {
 		say("segment %s: no random numbers: %s", s->name, strerror(errno));
 		segment_free(s);

@@ -56,6 +56,8 @@ struct segment {
 	u32 vectors;
 	bool shared;
 	bool huge;
+	bool thp;
+	int numa_node;		/* -1: any */
 	int memfd;
 	u8 *map;		/* header and tables; with huge pages all of it */
 	u64 map_len;

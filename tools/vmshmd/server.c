@@ -114,6 +114,10 @@ static void announce(const struct segment *s)
 	say("segment %s: %s%s, %u vector%s, %s: %s", s->name, size_text(s->geometry.size).text,
 	    s->huge ? " in huge pages" : "", s->vectors, s->vectors == 1 ? "" : "s",
 	    s->shared ? "a shared group" : "a couple", members);
+	if (s->thp)
+		say("segment %s: in transparent huge pages, where QEMU gets them", s->name);
+	if (s->numa_node >= 0)
+		say("segment %s: on NUMA node %d", s->name, s->numa_node);
 	if (s->shared)
 		say("segment %s: %s", s->name, sharing_means);
 }
@@ -134,6 +138,7 @@ static bool is_same(const struct segment *s, const struct config *config,
 {
 	if (s->geometry.size != wanted->size || s->vectors != wanted->vectors ||
 	    s->shared != wanted->shared || s->huge != wanted->huge ||
+	    s->thp != wanted->thp || s->numa_node != wanted->numa_node ||
 	    s->nr_seats != wanted->nr_members)
 		return false;
 	for (u32 i = 0; i < s->nr_seats; i++) {

@@ -11,7 +11,7 @@ source "$(dirname "$(readlink -f "$0")")/common.sh"
 # Each case has a daemon of its own; what it leaves is ended with its shell.
 begin() {
 	trap tidy EXIT
-	mkdir -p -m 755 "$DIR"
+	make_dir
 	config "$@"
 	daemon_start
 }
@@ -23,6 +23,11 @@ refused() { # status text command...: vmshmctl refuses with this status and says
 	got=$?
 	[[ $got == "$status" && $out == *"$text"* ]] || fail "vmshmctl $*: status $got: $out"
 }
+
+place() { # MEMBER EXPRESSION VALUE: of its first place
+	[[ $(ctl --json members "$1" | jq -c ".[0].places[0] | $2") == "$3" ]]
+}
+wish_is() { [[ $(tell "$1" drain) == "$2" ]]; }
 
 case_status_and_version() {
 	begin && vm web-db web || return
@@ -40,7 +45,7 @@ case_members_come_and_go() {
 	"$VM" "$RUN" web-db web 2>/dev/null </dev/null && { fail "a second one was let in"; return; }
 	is refused "$(ctl members --json web | jq '.[0].places[0].refused')" 1 || return
 	vm_end web
-	soon eval '[[ $(ctl members --json web | jq -c ".[0].places[0] | [.connected, .presence]") == "[false,2]" ]]' &&
+	soon place web "[.connected, .presence]" "[false,2]" &&
 		vm web-db web && is again "$(ctl members --json web | jq -c '.[0].places[0] | [.connected, .presence, .connects]')" \
 		'[true,3,2]' && ctl members | grep -q "^cache .*no segment"
 }
@@ -127,7 +132,7 @@ case_kick() {
 	out=$(ctl kick web) || return
 	[[ $out == *"Not revoked: its QEMU has the memory mapped"* ]] || fail "$out" || return
 	is "the peer's bell" "$(tell db bell)" rang || return
-	soon eval '[[ $(ctl --json members web | jq -c ".[0].places[0] | [.connected, .kicked, .presence]") == "[false,1,2]" ]]' &&
+	soon place web "[.connected, .kicked, .presence]" "[false,1,2]" &&
 		is "who stays" "$(ctl --json members db | jq -c '.[0].places[0].connected')" true &&
 		ctl kick web | grep -q "not connected" && vm_end web && vm web-db web
 }
@@ -155,7 +160,7 @@ case_drain() {
 	wait $drain || { cat "$DIR/drain"; return 1; }
 	grep -q "no connection is left" "$DIR/drain" || return
 	vm_end web
-	soon eval '[[ $(tell db drain) == "0 0" ]]' || fail "the wish outlives the member"
+	soon wish_is db "0 0" || fail "the wish outlives the member"
 }
 case_drain_that_takes_too_long_and_undo() {
 	begin && vm web-db web && vm web-db db || return
@@ -165,7 +170,7 @@ case_drain_that_takes_too_long_and_undo() {
 	refused 1 "5 connections left after 2 s" drain web --timeout 2 &&
 		is wish "$(tell web drain)" "1 0" && ctl drain web --undo >/dev/null && is undone "$(tell web drain)" "0 0" || return
 	# No module, nobody there: nothing to wait for.
-	ctl drain cache 2>&1 | grep -q "no segment has a member cache" && vm_end db && soon eval '[[ $(ctl --json members db | jq ".[0].places[0].connected") == false ]]' && ctl drain db >/dev/null
+	ctl drain cache 2>&1 | grep -q "no segment has a member cache" && vm_end db && soon place db .connected false && ctl drain db >/dev/null
 }
 case_the_tables_page_is_punched_out() {
 	begin && vm web-db web && vm web-db db || return

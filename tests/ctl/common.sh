@@ -14,6 +14,7 @@ CONF=$DIR/conf
 RUN=$DIR/run
 DAEMON=
 
+make_dir() { mkdir -p "$DIR" && chmod 755 "$DIR"; }
 fail() { echo "$*"; return 1; }
 soon() { # command...: comes true within 15 s
 	local i
@@ -59,7 +60,7 @@ vm() {
 	exec {to}>&"${VM_PROC[1]}" {from}<&"${VM_PROC[0]}"
 	PIDS[$2]=$VM_PROC_PID TO[$2]=$to FROM[$2]=$from
 	eval "exec ${VM_PROC[1]}>&-"
-	read -r -t 20 -u "$from" line && [[ $line == ready ]] || fail "VM $2 does not start: ${line:-}"
+	if ! read -r -t 20 -u "$from" line || [[ $line != ready ]]; then fail "VM $2 does not start: ${line:-}"; fi
 }
 tell() {
 	local line

@@ -11,7 +11,7 @@ source "$(dirname "$(readlink -f "$0")")/common.sh"
 
 begin() {
 	trap tidy EXIT
-	mkdir -p -m 755 "$DIR"
+	make_dir
 	cat >"$CONF" <<-C
 		runtime_dir = "$RUN";
 		members = ( { name = "web"; cid = 3; }, { name = "db"; cid = 4; }, { name = "cache"; cid = 5; }, { name = "lone"; cid = 6; } );
@@ -44,7 +44,7 @@ case_libvirt_makes_the_arguments() {
 	type virsh >/dev/null 2>&1 || skip "there is no virsh"
 	begin || return
 	ctl libvirt-xml --domain web | sed "s/type='kvm'/type='qemu'/" >"$DIR/web.xml" || return
-	mkdir -p -m 777 "$DIR/libvirt"
+	mkdir "$DIR/libvirt" && chmod 777 "$DIR/libvirt"
 	args=$(native "$DIR/web.xml") || {
 		grep -qE "embed|no connection driver|Cannot|unable" "$DIR/virsh.err" && [[ ! -e /usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so ]] &&
 			skip "libvirt has no QEMU driver here"
@@ -56,8 +56,9 @@ case_libvirt_makes_the_arguments() {
 	grep -qF "$RUN/web-db/web.sock" <<<"$args" && grep -qF "$RUN/web-cache/web.sock" <<<"$args" || fail "no sockets: $args" || return
 	grep -qE '"vectors":4|vectors=4' <<<"$args" || fail "no vectors: $args"
 }
+all_connected() { [[ $(ctl --json members "$1" | jq "[.[0].places[].connected] | all") == true ]]; }
 case_qemu_takes_the_arguments() {
-	local -a args
+	local -a args shell=()
 	type qemu-system-x86_64 socat >/dev/null 2>&1 || skip "there is no qemu-system-x86_64 or no socat"
 	begin || return
 	mapfile -t args < <(ctl --json qemu-args web | jq -r '.[]')
@@ -66,7 +67,7 @@ case_qemu_takes_the_arguments() {
 	qemu-system-x86_64 -accel tcg -S -display none -nodefaults -m 32 -qmp "unix:$DIR/qmp,server=on,wait=off" \
 		"${args[@]}" >"$DIR/qemu" 2>&1 &
 	EXTRA+=($!)
-	soon eval '[[ $(ctl --json members web | jq "[.[0].places[].connected] | all") == true ]]' || { cat "$DIR/qemu"; return 1; }
+	soon all_connected web || { cat "$DIR/qemu"; return 1; }
 	[[ $(ctl --json members web | jq '.[0].places[0].pid') == "${EXTRA[0]}" && ! -s $DIR/qemu ]]
 }
 case_a_directory_with_a_comma() {

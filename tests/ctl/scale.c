@@ -185,7 +185,9 @@ int main(int argc, char **argv)
 		m[i] = measure(250U << i);
 		if (!table) {
 			daemon_end(&d);
-			diag("%u couples: start %.3f s, 2 joins a couple %.3f s, one leaves %.3f s, reload %.3f s, status %.4f s, %lu KiB, %u descriptors, %llu KiB of segments",
+			diag("%u couples: start %.3f s, 2 joins each %.3f s, one leaves %.3f s, "
+			     "reload %.3f s, status %.4f s, %lu KiB, %u descriptors, "
+			     "%llu KiB of segments",
 			     m[i].couples, m[i].start, m[i].storm, m[i].leave, m[i].reload,
 			     m[i].question, m[i].anon_kib, m[i].fds, m[i].resident / 1024);
 			continue;
@@ -202,7 +204,8 @@ int main(int argc, char **argv)
 	ok(grows_with(m[0].storm, m[2].storm, 0.1), "so does a storm of joins");
 	ok(m[2].leave < 1, "one that leaves is noticed within a second");
 	ok(grows_with(m[0].reload, m[2].reload, 0.1), "a reload grows as the couples do");
-	ok(grows_with((double)m[0].anon_kib, (double)m[2].anon_kib, 4096), "so does the daemon's memory");
+	ok(grows_with((double)m[0].anon_kib, (double)m[2].anon_kib, 4096),
+	   "so does the daemon's memory");
 	ok(m[2].fds < 4.2 * m[0].fds, "so do its descriptors");
 	ok(m[2].resident <= m[2].couples * 16384ULL && m[2].size == m[2].couples * (256ULL << 20),
 	   "a couple that does nothing takes 16 KiB at most of its 256 MiB");

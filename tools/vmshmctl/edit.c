@@ -158,7 +158,8 @@ static void put_member(FILE *out, const struct options *o)
 		die(EXIT_USAGE, "a member needs --cid=N, 3 to 65534");
 	if (o->nr_args != 2)
 		die(EXIT_USAGE, "'add member' takes one name");
-	if (o->name || o->size || o->vectors || o->shared || o->huge_pages || o->thp || o->numa_node)
+	if (o->name || o->size || o->vectors || o->shared || o->huge_pages || o->thp ||
+	    o->numa_node)
 		die(EXIT_USAGE, "a member has --cid, --owner, --group and --mode");
 	fputs("members = ( {", out);
 	put_text(out, "name", o->args[1]);

@@ -86,11 +86,11 @@ int machine_libvirt(const struct options *o)
 	if (o->json)
 		die(EXIT_USAGE, "libvirt-xml prints XML: --json is not for it");
 	if (o->domain)
-		printf("<domain type='kvm'>\n  <name>%s</name>\n  <memory unit='MiB'>1024</memory>\n"
-		       "  <vcpu>2</vcpu>\n", m->name);
+		printf("<domain type='kvm'>\n  <name>%s</name>\n"
+		       "  <memory unit='MiB'>1024</memory>\n  <vcpu>2</vcpu>\n", m->name);
 	else
-		printf("<!-- For the domain of %s: merge each part into the element of its name. -->\n"
-		       "<domain>\n", m->name);
+		printf("<!-- For the domain of %s: merge each part into its like. -->\n<domain>\n",
+		       m->name);
 	/* The VM believes the host's word on its CID, not the segment's. */
 	printf("  <sysinfo type='smbios'>\n    <oemStrings>\n      <entry>vmshm.cid=%u</entry>\n"
 	       "    </oemStrings>\n  </sysinfo>\n", m->cid);

@@ -62,8 +62,9 @@ int order_kick(const struct options *o)
 	}
 	printf("%s: let go in %llu segment%s; its connections are ended by its peers\n", o->args[0],
 	       n, n == 1 ? "" : "s");
-	puts("Not revoked: its QEMU has the memory mapped and can ring doorbells until device_del or its exit.\n"
-	     "To keep it out, unplug its devices (device_del) or end its QEMU, and remove the member or its couples.");
+	puts("Not revoked: its QEMU has the memory mapped and can ring doorbells until\n"
+	     "device_del or its exit.  To keep it out, unplug its devices (device_del) or end\n"
+	     "its QEMU, and remove the member or its couples.");
 	return EXIT_SUCCESS;
 }
 

@@ -176,7 +176,8 @@ static void draw(const struct look *look, const struct options *o)
 	for (size_t i = 0; i < look->nr && y < rows; i++, y++) {
 		const struct direction *d = &look->directions[i];
 
-		snprintf(line, sizeof(line), "%-24.24s %-16.16s %-16.16s %10s %12s %12s %10s %8s %13llu",
+		snprintf(line, sizeof(line),
+			 "%-24.24s %-16.16s %-16.16s %10s %12s %12s %10s %8s %13llu",
 			 d->segment, d->from, d->to, size_for_people(d->rate[0]).text,
 			 count_for_people(d->rate[1]).text, count_for_people(d->rate[2]).text,
 			 count_for_people(d->rate[3]).text, count_for_people(d->rate[4]).text,

@@ -295,7 +295,8 @@ static void read_segment(struct check *c, const config_setting_t *group)
 				"there are two segments '%s' (before: %s), expected another name",
 				s->name, place(&c->r, before).text);
 		if (!strcmp(s->name, CONTROL_SOCKET) || !strcmp(s->name, METRICS_SOCKET))
-			mistake(&c->r, name, "a segment '%s' would be in a socket's place, expected another name",
+			mistake(&c->r, name,
+				"a segment '%s' would be in a socket's place, expected another name",
 				s->name);
 	}
 	if (list) {
@@ -313,7 +314,8 @@ static void read_segment(struct check *c, const config_setting_t *group)
 		check_couples(c, list, s);
 		check_paths(c, name ? name : list, s);
 	}
-	if (c->r.mistakes == mistakes && geometry_make(&geometry, s->size, s->nr_members, s->huge || s->thp))
+	if (c->r.mistakes == mistakes &&
+	    geometry_make(&geometry, s->size, s->nr_members, s->huge || s->thp))
 		mistake(&c->r, size ? size : group,
 			"%s is too small for %u channel%s%s, expected at least %s",
 			size_text(s->size).text, geometry.nr_channels,

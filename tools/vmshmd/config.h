@@ -65,8 +65,9 @@ struct config {
 #define CONFIG_MORE_SUFFIX	".conf"
 
 /*
- * Read and check @path and what lies in its PATH.d; @runtime_dir replaces what the file says unless NULL.
- * Every mistake is told on stderr as "file:line: what, what was expected".
+ * Read and check @path and what lies in its PATH.d; @runtime_dir replaces what
+ * the file says unless NULL. Every mistake is told on stderr as "file:line: what,
+ * what was expected".
  * Returns NULL when there was any, with their number in *@mistakes.
  */
 struct config *config_load(const char *path, const char *runtime_dir, unsigned int *mistakes);

@@ -221,7 +221,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 				  const char *method, const char *version, const char *data,
 				  size_t *data_size, void **state)
 {
-	static char here[] = "see /metrics\n";
+	static const char here[] = "see /metrics\n";
 	char *text;
 	size_t len;
 
@@ -231,10 +231,10 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 	(void)data_size;
 	(void)state;
 	if (strcmp(method, "GET"))
-		return answer(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "text/plain", here,
+		return answer(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "text/plain", (char *)here,
 			      sizeof(here) - 1, MHD_RESPMEM_PERSISTENT);
 	if (strcmp(url, "/metrics"))
-		return answer(connection, MHD_HTTP_NOT_FOUND, "text/plain", here,
+		return answer(connection, MHD_HTTP_NOT_FOUND, "text/plain", (char *)here,
 			      sizeof(here) - 1, MHD_RESPMEM_PERSISTENT);
 	text = metrics_text(&len);
 	if (!text)

@@ -65,6 +65,16 @@ static json_t *sample_json(const struct sample *sample)
 	return says;
 }
 
+/* The part of it that tells how far a drain is. */
+static json_t *brief(const struct sample *sample)
+{
+	return json_pack("{ss sI sb sb sb}", "state", sample->state,
+			 "connections", (json_int_t)sample->counters[SAMPLE_CONNECTIONS],
+			 "counts", !!(sample->features & VMSHM_F_COUNTERS),
+			 "drains", !!(sample->features & VMSHM_F_DRAIN),
+			 "draining", !!sample->counters[SAMPLE_DRAINING]);
+}
+
 /* ---- questions ---- */
 
 static json_t *status(const struct roster *r)
@@ -137,18 +147,8 @@ static json_t *couples(const struct roster *r)
 			sample_channel(s, channel, sides);
 			for (u32 k = 0; k < 2; k++) {
 				json_t *side = seat_json(&s->seats[who[k]]);
-				u64 open = sides[k].counters[SAMPLE_CONNECTIONS];
 
-				json_object_set_new(side, "guest_says",
-						    json_pack("{ss sI sb sb sb}",
-							      "state", sides[k].state,
-							      "connections", (json_int_t)open,
-							      "counts", !!(sides[k].features &
-									   VMSHM_F_COUNTERS),
-							      "drains", !!(sides[k].features &
-									   VMSHM_F_DRAIN),
-							      "draining",
-							      !!sides[k].counters[SAMPLE_DRAINING]));
+				json_object_set_new(side, "guest_says", brief(&sides[k]));
 				append(both, side);
 			}
 			append(list, json_pack("{ss sb sb sb si sI sI sI so}", "segment", s->name,
@@ -225,7 +225,8 @@ json_t *reply_to(const char *command)
 		roster_end();
 		return reply;
 	}
-	return reply_error("unknown command, expected \"command\": one of status, members, couples, rings, version, reload, kick, drain, undrain");
+	return reply_error("unknown command, expected \"command\": one of status, members, "
+			   "couples, rings, version, reload, kick, drain, undrain");
 }
 
 json_t *reply_error(const char *why)

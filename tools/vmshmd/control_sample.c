@@ -18,7 +18,6 @@ const char *const sample_names[SAMPLE_COUNTERS] = {
 _Static_assert(SAMPLE_COUNTERS * sizeof(u64) == offsetof(struct vmshm_counters, reserved),
 	       "a counter is missing");
 
-
 /* Up to the last word that is read here. */
 #define WORDS_LEN	(offsetof(struct vmshm_side, pend_cons) + sizeof(u32))
 

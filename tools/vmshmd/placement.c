@@ -34,7 +34,8 @@ static int check_transparent(const struct segment *s)
 	chosen = strchr(line, '[');
 	end = chosen ? strchr(chosen, ']') : NULL;
 	if (!end) {
-		say("segment %s: this kernel has no transparent huge pages for shared memory; set transparent_huge_pages = false",
+		say("segment %s: this kernel has no transparent huge pages for shared memory; "
+		    "set transparent_huge_pages = false",
 		    s->name);
 		return -1;
 	}
@@ -55,7 +56,7 @@ static int bind_node(const struct segment *s)
 	int err;
 
 	if (numa_available() < 0) {
-		say("segment %s: this kernel cannot bind memory to a NUMA node; leave numa_node out",
+		say("segment %s: this kernel binds no memory to a NUMA node; leave numa_node out",
 		    s->name);
 		return -1;
 	}

@@ -47,7 +47,8 @@ int steer_kick(struct segment *segments, const char *member, const char *segment
 		if (!seat->client)
 			continue;
 		roster_show_kick(seat);
-		seat_client_gone(seat, "kicked: its peers end their connections; its QEMU keeps memory and doorbells until device_del or its exit");
+		seat_client_gone(seat, "kicked: its peers end their connections; its QEMU keeps "
+				 "memory and doorbells until device_del or its exit");
 		kicked++;
 	}
 	return seats ? kicked : nobody(member, segment);

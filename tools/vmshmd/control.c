@@ -10,6 +10,7 @@
 #include "log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,8 +46,11 @@ static int activated(void)
 
 	for (int i = 0; i < n; i++) {
 		if (fd < 0 && !strcmp(names[i], "control") &&
-		    sd_is_socket_unix(SD_LISTEN_FDS_START + i, SOCK_STREAM, 1, NULL, 0) > 0)
+		    sd_is_socket_unix(SD_LISTEN_FDS_START + i, SOCK_STREAM, 1, NULL, 0) > 0) {
 			fd = SD_LISTEN_FDS_START + i;
+			/* Two threads accept: who comes second must not wait. */
+			fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+		}
 		free(names[i]);
 	}
 	free(names);

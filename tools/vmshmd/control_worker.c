@@ -50,6 +50,7 @@ struct worker {
 	bool stop;
 	struct connection *connections;
 	unsigned int nr_connections;
+	struct say_limit limit;
 };
 
 /* ---- queues ---- */
@@ -253,7 +254,8 @@ static bool take_lines(struct connection *c)
 		if (!end) {
 			if (c->in_len < sizeof(c->in))
 				return true;
-			say("control socket: a line of more than %d bytes", CONTROL_LINE);
+			if (say_may(&c->worker->limit, "control socket"))
+				say("control socket: a line of more than %d bytes", CONTROL_LINE);
 			let_go(c);
 			return false;
 		}

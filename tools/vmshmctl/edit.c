@@ -112,7 +112,7 @@ static char *reload(const struct options *o, bool *running)
 	return why;
 }
 
-static int tell(const struct options *o, const struct addition *a, const char *what, bool running)
+static int tell(const struct options *o, struct addition *a, const char *what, bool running)
 {
 	if (o->json)
 		print_json(json_pack("{ss ss ss sb}", "done", what, "directory", a->dir, "file",
@@ -120,6 +120,9 @@ static int tell(const struct options *o, const struct addition *a, const char *w
 	else
 		printf("%s: %s/%s%s\n", what, a->dir, a->file,
 		       running ? "" : "; vmshmd does not run, and will read it when it starts");
+	close(a->dir_fd);
+	free(a->config);
+	free(a->dir);
 	return EXIT_SUCCESS;
 }
 

@@ -10,6 +10,30 @@
  */
 #include "vmshm.h"
 
+/* Where this side receives: the first so many rings.  Returns how many. */
+static u32 publish_rings(struct vmshm_chan *ch)
+{
+	struct vmshm_ring_note *note = (void *)((u8 *)ch->mine + VMSHM_SIDE_RINGS);
+	struct vmshm_end *end;
+	u32 n = 0;
+
+	spin_lock(&ch->stats_lock);
+	list_for_each_entry(end, &ch->rings, ring_node) {
+		if (n == VMSHM_RING_NOTES)
+			break;
+		vmshm_store(&note[n].id, READ_ONCE(end->id));
+		vmshm_store(&note[n].gen, end->gen);
+		vmshm_store(&note[n].ring_off, end->rx_off);
+		vmshm_store(&note[n].ring_order, end->rx_order);
+		vmshm_store(&note[n].local_port, end->local_port);
+		vmshm_store(&note[n].peer_port, end->peer_port);
+		vmshm_store(&note[n].sock_type, end->sock_type);
+		n++;
+	}
+	spin_unlock(&ch->stats_lock);
+	return n;
+}
+
 static void publish(struct vmshm_chan *ch)
 {
 	struct vmshm_counters *shown = (void *)((u8 *)ch->mine + VMSHM_SIDE_COUNTERS);
@@ -34,6 +58,7 @@ static void publish(struct vmshm_chan *ch)
 	vmshm_store(&shown->ring_full, sum.ring_full);
 	vmshm_store(&shown->protocol_errors, (u64)atomic64_read(&ch->protocol_errors));
 	vmshm_store(&shown->half_used, half_used);
+	vmshm_store(&shown->rings, publish_rings(ch));
 	vmshm_store(&shown->connections, (u64)atomic_read(&ch->nr_ends));
 	/* Who sees this sees a count from after the wish was heard. */
 	vmshm_word_publish(&shown->draining, draining);

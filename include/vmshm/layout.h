@@ -99,8 +99,10 @@ struct vmshm_channel {
  */
 #define VMSHM_SIDE_SIZE		0x18000
 #define VMSHM_SIDE_COUNTERS	0x01000	/* struct vmshm_counters */
+#define VMSHM_SIDE_RINGS	0x02000	/* struct vmshm_ring_note[VMSHM_RING_NOTES] */
 #define VMSHM_SIDE_CTL		0x08000	/* struct vmshm_ctl[VMSHM_CTL_ENTRIES] */
 #define VMSHM_SIDE_PEND		0x10000	/* u32[VMSHM_PEND_ENTRIES] */
+#define VMSHM_RING_NOTES	512
 #define VMSHM_CTL_ENTRIES	512
 #define VMSHM_PEND_ENTRIES	8192
 
@@ -150,7 +152,23 @@ struct vmshm_counters {
 	u64 connections;	/* open now */
 	u64 half_used;		/* bytes of the half that are allocated */
 	u64 draining;		/* 1: drain was seen, connections is up to date since */
-	u8 reserved[VMSHM_PAGE - 112];
+	u64 rings;		/* entries of the list of rings that count */
+	u8 reserved[VMSHM_PAGE - 120];
+};
+
+/*
+ * A ring in which a member receives, for people who look from the host: where
+ * it is, and whose.  The first VMSHM_RING_NOTES are listed.  Never believed.
+ */
+struct vmshm_ring_note {
+	u32 id;			/* the owner's number of its end */
+	u32 gen;
+	u64 ring_off;		/* struct vmshm_ring_hdr, from the start of the half */
+	u32 ring_order;		/* log2 of the bytes of the ring's data area */
+	u32 local_port;		/* of the owner */
+	u32 peer_port;
+	u16 sock_type;
+	u16 reserved;
 };
 
 /*
@@ -296,7 +314,17 @@ VMSHM_AT(vmshm_counters, protocol_errors, 80);
 VMSHM_AT(vmshm_counters, connections, 88);
 VMSHM_AT(vmshm_counters, half_used, 96);
 VMSHM_AT(vmshm_counters, draining, 104);
+VMSHM_AT(vmshm_counters, rings, 112);
 VMSHM_SIZE(vmshm_counters, VMSHM_PAGE);
+
+VMSHM_AT(vmshm_ring_note, id, 0);
+VMSHM_AT(vmshm_ring_note, gen, 4);
+VMSHM_AT(vmshm_ring_note, ring_off, 8);
+VMSHM_AT(vmshm_ring_note, ring_order, 16);
+VMSHM_AT(vmshm_ring_note, local_port, 20);
+VMSHM_AT(vmshm_ring_note, peer_port, 24);
+VMSHM_AT(vmshm_ring_note, sock_type, 28);
+VMSHM_SIZE(vmshm_ring_note, 32);
 
 VMSHM_AT(vmshm_ctl, type, 0);
 VMSHM_AT(vmshm_ctl, flags, 4);
@@ -325,8 +353,10 @@ VMSHM_AT(vmshm_ring_hdr, owner_id, 520);
 VMSHM_AT(vmshm_ring_hdr, owner_gen, 524);
 VMSHM_SIZE(vmshm_ring_hdr, VMSHM_PAGE);
 
-_Static_assert(VMSHM_SIDE_COUNTERS + sizeof(struct vmshm_counters) <= VMSHM_SIDE_CTL,
-	       "counters overlap the control queue");
+_Static_assert(VMSHM_SIDE_COUNTERS + sizeof(struct vmshm_counters) <= VMSHM_SIDE_RINGS,
+	       "counters overlap the list of rings");
+_Static_assert(VMSHM_SIDE_RINGS + VMSHM_RING_NOTES * sizeof(struct vmshm_ring_note) <=
+	       VMSHM_SIDE_CTL, "the list of rings overlaps the control queue");
 _Static_assert(VMSHM_SIDE_CTL + VMSHM_CTL_ENTRIES * sizeof(struct vmshm_ctl) <= VMSHM_SIDE_PEND,
 	       "control queue overlaps the pending queue");
 _Static_assert(VMSHM_SIDE_PEND + VMSHM_PEND_ENTRIES * sizeof(u32) <= VMSHM_SIDE_SIZE,

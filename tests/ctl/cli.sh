@@ -63,6 +63,17 @@ case_couples_and_rings_are_the_guests_word() {
 		'["db",123456789012,7,3]' &&
 		ctl couples web-db | grep -qF "the guests' word" && ctl rings | grep -qE '^web-db +web +db +115G'
 }
+case_each_ring() {
+	begin && vm web-db web && vm web-db db || return
+	is listed "$(tell web 'ring 0 16 80 1024')$(tell web 'ring 69632 12 81 1025')" okok || return
+	# What can't be: not on a page, too large, beyond the half, and a count that is a lie.
+	is lies "$(tell web 'ring 100 12 1 1')$(tell web 'ring 0 40 1 1')$(tell web 'ring 8323072 24 1 1')$(tell web 'ring 18446744073709547520 12 1 1')" okokokok || return
+	is rings "$(ctl --json rings --each | jq -c '[.[] | [.from, .to, .guest_says.from_port, .guest_says.to_port, .guest_says.size, .guest_says.waiting]]')" \
+		'[["db","web",1024,80,65536,1000],["db","web",1025,81,4096,1000]]' &&
+		ctl rings --each | grep -qE '^web-db +db +1024 +web +80 +4\.9K +1000B +64\.0K +open$' &&
+		tell db "set rings 99999999999" >/dev/null && is others "$(ctl --json rings --each db | jq 'length >= 2')" true &&
+		refused 2 "--each is not for" status --each
+}
 case_top_shows_rates() {
 	begin && vm web-db web || return
 	tell web 'set tx_msgs 1000' >/dev/null

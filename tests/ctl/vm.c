@@ -5,6 +5,7 @@
  *
  *   up			this side is up, with the peer's epoch echoed
  *   set NAME VALUE	a counter of its page
+ *   ring OFF ORDER LOCAL PEER	list a ring at this offset of its half, 1000 bytes in it
  *   heed		wait for the host's wish to drain, say that it was heard
  *   drain		print the wish: of this side, of the peer
  *   bell		print whether it was rung within a second
@@ -23,7 +24,8 @@ static struct fake f;
 static struct vmshm_side *mine, *theirs;
 static struct vmshm_counters *counters;
 static const u32 *wish[2];
-static u64 epoch;
+static u64 epoch, half_size;
+static u8 *half;
 
 static void find_places(const char *member)
 {
@@ -34,6 +36,8 @@ static void find_places(const char *member)
 	mine = (struct vmshm_side *)(f.map + c->side_off[side]);
 	theirs = (struct vmshm_side *)(f.map + c->side_off[!side]);
 	counters = (struct vmshm_counters *)((u8 *)mine + VMSHM_SIDE_COUNTERS);
+	half = f.map + c->half_off[side];
+	half_size = c->half_size;
 	wish[0] = &fake_member(&f, me)->drain;
 	wish[1] = &fake_member(&f, !me)->drain;
 }
@@ -43,7 +47,7 @@ static bool set(const char *name, unsigned long long value)
 	static const char *const names[] = {
 		"tx_bytes", "rx_bytes", "tx_msgs", "rx_msgs", "doorbells_sent",
 		"doorbells_received", "doorbells_suppressed", "poll_hits", "poll_misses",
-		"ring_full", "protocol_errors", "connections", "half_used", "draining",
+		"ring_full", "protocol_errors", "connections", "half_used", "draining", "rings",
 	};
 
 	for (unsigned int i = 0; i < NR(names); i++) {
@@ -55,6 +59,28 @@ static bool set(const char *name, unsigned long long value)
 	return false;
 }
 
+/* A lie where it does not fit; then only the note is written. */
+static bool list_ring(u64 off, u32 order, u32 local, u32 peer)
+{
+	struct vmshm_ring_note *note = (void *)((u8 *)mine + VMSHM_SIDE_RINGS);
+	u64 n = vmshm_load(&counters->rings);
+
+	if (n >= VMSHM_RING_NOTES)
+		return false;
+	note[n] = (struct vmshm_ring_note){
+		.id = (u32)n + 1, .gen = 1, .ring_off = off, .ring_order = order,
+		.local_port = local, .peer_port = peer, .sock_type = 1,
+	};
+	if (vmshm_ring_fits(off, order, half_size)) {
+		struct vmshm_ring_hdr *h = (void *)(half + off);
+
+		h->prod = 5000;
+		h->cons = 4000;
+	}
+	vmshm_store(&counters->rings, n + 1);
+	return true;
+}
+
 static bool wished(void)
 {
 	return vmshm_load(wish[0]) || vmshm_load(wish[1]);
@@ -62,6 +88,7 @@ static bool wished(void)
 
 static void obey(char *line)
 {
+	unsigned int order, local, peer;
 	unsigned long long value;
 	char name[64];
 
@@ -76,6 +103,8 @@ static void obey(char *line)
 		puts("ok");
 	} else if (sscanf(line, "set %63s %llu", name, &value) == 2) {
 		puts(set(name, value) ? "ok" : "no such counter");
+	} else if (sscanf(line, "ring %llu %u %u %u", &value, &order, &local, &peer) == 4) {
+		puts(list_ring(value, order, local, peer) ? "ok" : "no");
 	} else if (!strcmp(line, "heed")) {
 		puts(soon(wished()) ? "ok" : "no wish");
 		set("draining", 1);

@@ -38,6 +38,7 @@ struct options {
 	const char *numa_node;
 	bool shared, huge_pages, thp;
 	bool domain;
+	bool each;
 	bool undo;
 	long timeout;		/* seconds, -1: none */
 	double interval;	/* seconds */

@@ -13,7 +13,7 @@ const char *argp_program_version = "vmshmctl " VERSION;
 enum {
 	OPT_SOCKET = 's', OPT_CONFIG = 'c', OPT_JSON = 'j', OPT_INTERVAL = 'i', OPT_COUNT = 'n',
 	OPT_SEGMENT = 256, OPT_NAME, OPT_SIZE, OPT_CID, OPT_VECTORS, OPT_OWNER, OPT_GROUP,
-	OPT_MODE, OPT_SHARED, OPT_HUGE, OPT_THP, OPT_NODE, OPT_DOMAIN, OPT_UNDO, OPT_TIMEOUT,
+	OPT_MODE, OPT_SHARED, OPT_HUGE, OPT_THP, OPT_NODE, OPT_DOMAIN, OPT_EACH, OPT_UNDO, OPT_TIMEOUT,
 };
 
 static const struct argp_option option_list[] = {
@@ -37,6 +37,7 @@ static const struct argp_option option_list[] = {
 	{ "group", OPT_GROUP, "GROUP", 0, "add: who may connect", 2 },
 	{ "mode", OPT_MODE, "OCTAL", 0, "add: permissions of the sockets", 2 },
 	{ "domain", OPT_DOMAIN, NULL, 0, "libvirt-xml: a whole domain, to be completed", 3 },
+	{ "each", OPT_EACH, NULL, 0, "rings: each connection's", 4 },
 	{ "interval", OPT_INTERVAL, "SECONDS", 0, "top: between two looks (1)", 4 },
 	{ "count", OPT_COUNT, "N", 0, "top: so many looks, then end", 4 },
 	{ 0 },
@@ -52,7 +53,7 @@ static const struct command {
 	{ "status", show_status, 0, 0, { 0 } },
 	{ "members", show_members, 0, ARGS_MAX, { 0 } },
 	{ "couples", show_couples, 0, ARGS_MAX, { 0 } },
-	{ "rings", show_rings, 0, ARGS_MAX, { 0 } },
+	{ "rings", show_rings, 0, ARGS_MAX, { OPT_EACH } },
 	{ "top", top, 0, 0, { OPT_INTERVAL, OPT_COUNT } },
 	{ "add", edit_add, 2, ARGS_MAX, { OPT_CID, OPT_NAME, OPT_SIZE, OPT_VECTORS, OPT_SHARED,
 					  OPT_HUGE, OPT_THP, OPT_NODE, OPT_OWNER, OPT_GROUP,
@@ -148,6 +149,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		break;
 	case OPT_DOMAIN:
 		o->domain = true;
+		break;
+	case OPT_EACH:
+		o->each = true;
 		break;
 	case OPT_INTERVAL:
 		o->interval = number(state, "interval", arg, 0.05);

@@ -152,15 +152,53 @@ int show_couples(const struct options *o)
 	return EXIT_SUCCESS;
 }
 
+static const char *ring_state(const json_t *says)
+{
+	return yes(says, "reset") ? "reset" : yes(says, "ended") ? "ending" : "open";
+}
+
+static int show_each_ring(const struct options *o)
+{
+	static const char *const heads[] = { "SEGMENT", "FROM", ">PORT*", "TO", ">PORT*", ">SENT*",
+		">WAITING*", ">SIZE*", "STATE*" };
+	json_t *list = ask(o, "connections"), *r;
+	struct table *t;
+	size_t i;
+
+	if (o->nr_args && json_array_size(list))
+		keep_asked(o, list, "from", "segment");
+	if (o->json) {
+		print_json(list);
+		return EXIT_SUCCESS;
+	}
+	t = table_new(heads, NR(heads));
+	json_array_foreach(list, i, r) {
+		const json_t *says = json_object_get(r, "guest_says");
+
+		table_add(t, "%s\t%s\t%llu\t%s\t%llu\t%s\t%s\t%s\t%s", str(r, "segment"),
+			  str(r, "from"), num(says, "from_port"), str(r, "to"),
+			  num(says, "to_port"), size_for_people((double)num(says, "sent")).text,
+			  size_for_people((double)num(says, "waiting")).text,
+			  size_for_people((double)num(says, "size")).text, ring_state(says));
+	}
+	table_print(t);
+	puts(guests_word);
+	json_decref(list);
+	return EXIT_SUCCESS;
+}
+
 int show_rings(const struct options *o)
 {
 	static const char *const heads[] = { "SEGMENT", "FROM", "TO", ">SENT*", ">MESSAGES*",
 		">CONNECTIONS*", ">FULL*", ">RUNG*", ">SPARED*", ">RINGS' MEMORY*", ">CONTROL*",
 		">PENDING*", ">ERRORS*" };
-	json_t *list = ask(o, "rings"), *r;
+	json_t *list, *r;
 	struct table *t;
 	size_t i;
 
+	if (o->each)
+		return show_each_ring(o);
+	list = ask(o, "rings");
 	keep_asked(o, list, "from", "segment");
 	if (o->json) {
 		print_json(list);

@@ -38,6 +38,7 @@ _vmshmctl() {
 		[[ $kind != member ]] || options+=" --cid="
 		[[ $kind == member ]] || options+=" --name= --size= --vectors= --shared --huge-pages --thp --numa-node="
 		;;
+	rings) options+=" --each" ;;
 	top) options+=" --interval= --count=" ;;
 	libvirt-xml) options+=" --domain" ;;
 	esac

@@ -144,6 +144,7 @@ static int guests(FILE *out, const struct roster *r)
 		{ "guest_connections", "gauge", "Connections that are open." GUEST },
 		{ "guest_half_used_bytes", "gauge", "Memory of receive rings." GUEST },
 		{ "guest_draining", "gauge", "1: it begins no connections." GUEST },
+		{ "guest_rings", "gauge", "Receive rings that it lists, 512 at most." GUEST },
 	};
 	struct sample (*sides)[2] = calloc(r->nr_couples + 1, sizeof(*sides));
 	u32 at = 0;

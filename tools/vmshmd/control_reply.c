@@ -77,10 +77,11 @@ static json_t *brief(const struct sample *sample)
 
 /* ---- questions ---- */
 
-static json_t *status(const struct roster *r)
+static json_t *status(const struct roster *r, const json_t *request)
 {
 	u64 size = 0, resident = 0, seats = 0, connected = 0, refused = 0;
 
+	(void)request;
 	for (u32 i = 0; i < r->nr_segments; i++) {
 		const struct roster_segment *s = r->segments[i];
 
@@ -107,10 +108,11 @@ static json_t *status(const struct roster *r)
 			 "reloads_refused", (json_int_t)roster_word(reply_facts.refusals));
 }
 
-static json_t *members(const struct roster *r)
+static json_t *members(const struct roster *r, const json_t *request)
 {
 	json_t *list = json_array();
 
+	(void)request;
 	for (u32 i = 0; i < r->nr_members; i++) {
 		const struct roster_member *m = &r->members[i];
 		json_t *places = json_array();
@@ -130,10 +132,11 @@ static json_t *members(const struct roster *r)
 	return list;
 }
 
-static json_t *couples(const struct roster *r)
+static json_t *couples(const struct roster *r, const json_t *request)
 {
 	json_t *list = json_array();
 
+	(void)request;
 	for (u32 i = 0; i < r->nr_segments; i++) {
 		const struct roster_segment *s = r->segments[i];
 		u64 resident = sample_resident(s);
@@ -165,10 +168,11 @@ static json_t *couples(const struct roster *r)
 }
 
 /* One element a direction: what @from sends to @to, and where @from receives. */
-static json_t *rings(const struct roster *r)
+static json_t *rings(const struct roster *r, const json_t *request)
 {
 	json_t *list = json_array();
 
+	(void)request;
 	for (u32 i = 0; i < r->nr_segments; i++) {
 		const struct roster_segment *s = r->segments[i];
 
@@ -190,11 +194,63 @@ static json_t *rings(const struct roster *r)
 	return list;
 }
 
-static json_t *version(const struct roster *r)
+/* Those of one side: where it receives from its peer. */
+static void add_rings(json_t *list, const struct roster_segment *s, u32 channel, u32 k,
+		      const struct sample *sample)
+{
+	static __thread struct sample_ring all[VMSHM_RING_NOTES];
+	size_t room = REPLY_RINGS_MAX - json_array_size(list);
+	u32 who[2], nr;
+
+	geometry_couple(&s->geometry, channel, who);
+	nr = sample_rings(s, channel, k, sample, all,
+			  room < VMSHM_RING_NOTES ? (u32)room : VMSHM_RING_NOTES);
+	for (u32 i = 0; i < nr; i++) {
+		const struct sample_ring *ring = &all[i];
+
+		append(list, json_pack("{ss ss ss s{sI sI sI sI sI sI sI sI sb sb}}",
+				       "segment", s->name, "from", s->seats[who[!k]].name,
+				       "to", s->seats[who[k]].name, "guest_says",
+				       "id", (json_int_t)ring->id,
+				       "from_port", (json_int_t)ring->peer_port,
+				       "to_port", (json_int_t)ring->local_port,
+				       "type", (json_int_t)ring->sock_type,
+				       "size", (json_int_t)ring->size,
+				       "sent", (json_int_t)ring->sent,
+				       "received", (json_int_t)ring->received,
+				       "waiting", (json_int_t)ring->waiting,
+				       "ended", ring->ended, "reset", ring->reset));
+	}
+}
+
+/* Each ring, of all segments or the one that is named: the first so many. */
+static json_t *connections(const struct roster *r, const json_t *request)
+{
+	const char *name = json_string_value(json_object_get(request, "segment"));
+	json_t *list = json_array();
+
+	for (u32 i = 0; i < r->nr_segments; i++) {
+		const struct roster_segment *s = r->segments[i];
+
+		if (name && strcmp(name, s->name))
+			continue;
+		for (u32 channel = 0; channel < s->geometry.nr_channels; channel++) {
+			struct sample sides[2];
+
+			sample_channel(s, channel, sides);
+			for (u32 k = 0; k < 2; k++)
+				add_rings(list, s, channel, k, &sides[k]);
+		}
+	}
+	return list;
+}
+
+static json_t *version(const struct roster *r, const json_t *request)
 {
 	char abi[16];
 
 	(void)r;
+	(void)request;
 	snprintf(abi, sizeof(abi), "%d.%d", VMSHM_ABI_MAJOR, VMSHM_ABI_MINOR);
 	return json_pack("{ss ss}", "vmshmd", reply_facts.version, "abi", abi);
 }
@@ -204,15 +260,16 @@ static json_t *ok(json_t *result)
 	return result ? json_pack("{sb so}", "ok", 1, "result", result) : NULL;
 }
 
-json_t *reply_to(const char *command)
+json_t *reply_to(const json_t *request)
 {
 	static const struct {
 		const char *name;
-		json_t *(*result)(const struct roster *r);
+		json_t *(*result)(const struct roster *r, const json_t *request);
 	} questions[] = {
 		{ "status", status }, { "members", members }, { "couples", couples },
-		{ "rings", rings }, { "version", version },
+		{ "rings", rings }, { "connections", connections }, { "version", version },
 	};
+	const char *command = json_string_value(json_object_get(request, "command"));
 
 	for (size_t i = 0; command && i < sizeof(questions) / sizeof(questions[0]); i++) {
 		const struct roster *r;
@@ -221,12 +278,12 @@ json_t *reply_to(const char *command)
 		if (strcmp(command, questions[i].name))
 			continue;
 		r = roster_begin();
-		reply = r ? ok(questions[i].result(r)) : reply_error("the daemon is ending");
+		reply = r ? ok(questions[i].result(r, request)) : reply_error("the daemon is ending");
 		roster_end();
 		return reply;
 	}
 	return reply_error("unknown command, expected \"command\": one of status, members, "
-			   "couples, rings, version, reload, kick, drain, undrain");
+			   "couples, rings, connections, version, reload, kick, drain, undrain");
 }
 
 json_t *reply_error(const char *why)

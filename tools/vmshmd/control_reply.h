@@ -18,8 +18,11 @@ struct reply_facts {
 
 extern struct reply_facts reply_facts;
 
+/* Rings that one answer lists at most. */
+#define REPLY_RINGS_MAX	4096
+
 /* A question's answer; NULL when there is no memory. */
-json_t *reply_to(const char *command);
+json_t *reply_to(const json_t *request);
 json_t *reply_error(const char *why);
 
 /* An order's: to how many seats it applied, or -1, and what was said meanwhile. */

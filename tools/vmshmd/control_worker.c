@@ -238,7 +238,7 @@ static bool obey(struct connection *c, const json_t *request)
 		why = give_order(c, orders[i].what, request);
 		return why ? answer(c, reply_error(why)) : true;
 	}
-	return answer(c, reply_to(command));
+	return answer(c, reply_to(request));
 }
 
 /* Whole lines, until one waits for something. False when the connection went. */

@@ -13,7 +13,8 @@ const char *argp_program_version = "vmshmctl " VERSION;
 enum {
 	OPT_SOCKET = 's', OPT_CONFIG = 'c', OPT_JSON = 'j', OPT_INTERVAL = 'i', OPT_COUNT = 'n',
 	OPT_SEGMENT = 256, OPT_NAME, OPT_SIZE, OPT_CID, OPT_VECTORS, OPT_OWNER, OPT_GROUP,
-	OPT_MODE, OPT_SHARED, OPT_HUGE, OPT_THP, OPT_NODE, OPT_DOMAIN, OPT_EACH, OPT_UNDO, OPT_TIMEOUT,
+	OPT_MODE, OPT_SHARED, OPT_HUGE, OPT_THP, OPT_NODE, OPT_DOMAIN, OPT_EACH, OPT_UNDO,
+	OPT_TIMEOUT,
 };
 
 static const struct argp_option option_list[] = {

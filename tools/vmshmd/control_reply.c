@@ -282,8 +282,8 @@ json_t *reply_to(const json_t *request)
 		roster_end();
 		return reply;
 	}
-	return reply_error("unknown command, expected \"command\": one of status, members, "
-			   "couples, rings, connections, version, reload, kick, drain, undrain");
+	return reply_error("unknown command, expected \"command\": one of status, members, couples, "
+			   "rings, connections, version, reload, kick, drain, undrain");
 }
 
 json_t *reply_error(const char *why)

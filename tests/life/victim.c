@@ -44,7 +44,7 @@ static struct outcomes *all;
 static bool is_allowed(int err)
 {
 	static const int allowed[] = { 0, ECONNRESET, EPIPE, ETIMEDOUT, ENODEV, EAGAIN, ENOBUFS,
-				       EHOSTUNREACH, ENOTCONN };
+				       EHOSTUNREACH, ENOTCONN, ESHUTDOWN };
 
 	for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]); i++)
 		if (err == allowed[i])

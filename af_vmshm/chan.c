@@ -34,7 +34,7 @@ static u64 presence(struct vmshm_chan *ch)
  */
 static void introduce(struct vmshm_chan *ch)
 {
-	vmshm_store(&ch->mine->features, FEATURES);
+	vmshm_store(&ch->mine->features, FEATURES | VMSHM_F_COUNTERS | VMSHM_F_DRAIN);
 	vmshm_store(&ch->mine->abi_version, VMSHM_ABI_VERSION);
 	vmshm_store(&ch->mine->state, VMSHM_SIDE_UP);
 	vmshm_word_publish(&ch->mine->epoch_echo, ch->peer_epoch);
@@ -204,6 +204,7 @@ static void run(struct vmshm_chan *ch)
 	if (READ_ONCE(ch->gone))
 		return;
 	look_at_peer(ch);
+	vmshm_drain_heed(ch);
 	if (ch->state == VMSHM_CHAN_UP) {
 		if (vmshm_overflow_seen(&ch->theirs->pend_overflow, &ch->seen_overflow))
 			vmshm_chan_wake_all(ch);
@@ -293,6 +294,7 @@ void vmshm_chan_init(struct vmshm_chan *ch, const struct vmshm_bus *bus)
 	INIT_LIST_HEAD(&ch->connects);
 	INIT_WORK(&ch->work, chan_work);
 	INIT_DELAYED_WORK(&ch->hello, chan_hello);
+	vmshm_counters_init(ch);
 	xa_init_flags(&ch->ends, XA_FLAGS_ALLOC1);
 	spin_lock_init(&ch->ctl_lock);
 	INIT_LIST_HEAD(&ch->ctl_backlog);
@@ -332,6 +334,7 @@ int vmshm_chan_add(struct vmshm_chan *ch)
 	draw_epoch(ch);
 	mutex_unlock(&ch->mutex);
 	queue_work(vmshm_wq, &ch->work);
+	vmshm_counters_start(ch);
 	return 0;
 }
 
@@ -368,6 +371,7 @@ void vmshm_chan_remove(struct vmshm_chan *ch)
 	vmshm_ends_unmap(ch);
 	/* Who looked at a ring or was about to ring the doorbell is through. */
 	synchronize_rcu();
+	vmshm_counters_stop(ch);
 }
 
 static void chan_free(struct kref *ref)

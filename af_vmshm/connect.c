@@ -28,6 +28,13 @@ struct vmshm_chan *vmshm_chan_to(u32 cid)
 		vmshm_chan_put(ch);
 		return ERR_PTR(-ENODEV);
 	}
+	/* The wish may have ended without a doorbell that was heard. */
+	if (READ_ONCE(ch->draining))
+		vmshm_chan_try_run(ch);
+	if (READ_ONCE(ch->draining)) {
+		vmshm_chan_put(ch);
+		return ERR_PTR(-ESHUTDOWN);
+	}
 	return ch;
 }
 

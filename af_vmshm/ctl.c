@@ -347,10 +347,14 @@ static void got_connect(struct vmshm_chan *ch, const struct vmshm_ctl *msg)
 	struct vmshm_sock *listener;
 	struct vmshm_end *end;
 	u32 cid = ch->local_cid;
-	int err = ECONNRESET;
+	int err;
 
 	if (msg->flags & VMSHM_CTL_F_OWN_CID)
 		cid = vmshm_local_cid();
+	err = ESHUTDOWN;
+	if (ch->draining)
+		goto refuse;
+	err = ECONNRESET;
 	if (msg->sock_type == SOCK_DGRAM && ch->features & VMSHM_F_DGRAM) {
 		err = vmshm_dgram_offered(ch, cid, msg);
 		if (err)
@@ -423,8 +427,10 @@ static void got_refuse(struct vmshm_chan *ch, struct vmshm_end *end, const struc
 {
 	give_credit(ch);
 	/* Only what a refusal can mean: no errno of the peer's choice. */
-	vmshm_end_fail(end, msg->error == ENOBUFS ? ENOBUFS :
-		       end->lane ? ECONNREFUSED : ECONNRESET);
+	if (msg->error == ENOBUFS || msg->error == ESHUTDOWN)
+		vmshm_end_fail(end, msg->error);
+	else
+		vmshm_end_fail(end, end->lane ? ECONNREFUSED : ECONNRESET);
 }
 
 /* A larger ring to go on in; false when it can't be true. */

@@ -488,7 +488,7 @@ int vmshm_dgram_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int
 	if (unlikely(flags & MSG_OOB))
 		return -EOPNOTSUPP;
 	if (unlikely(flags & MSG_ERRQUEUE))
-		return sock_recv_errqueue(sk, msg, len, 0, 0);
+		return sock_recv_errqueue(sk, msg, len, SOL_VMSHM, VMSHM_RECVERR);
 	timeo = sock_rcvtimeo(sk, flags & MSG_DONTWAIT);
 	for (;;) {
 		if (unlikely(READ_ONCE(vs->rd_shut)))

@@ -136,6 +136,7 @@ static void untable(struct vmshm_end *end)
 		return;
 	xa_erase(&end->chan->ends, end->id);
 	atomic_dec(&end->chan->nr_ends);
+	vmshm_counters_ended(end->chan);
 	vmshm_end_put(end);
 }
 

@@ -44,7 +44,7 @@ static struct vmshm_grown *grown_alloc(struct vmshm_end *end, u32 order, u32 rec
 
 	if (!g)
 		return NULL;
-	g->hdr = end->chan->bus->ring_alloc(end->chan, order, &g->off);
+	g->hdr = vmshm_ring_get(end->chan, order, &g->off);
 	if (!g->hdr) {
 		kfree(g);
 		return NULL;
@@ -151,7 +151,7 @@ bool vmshm_rx_follow(struct vmshm_end *end)
 	spin_unlock(&ch->ctl_lock);
 
 	/* Nobody writes into it any more; looks from beside are under RCU. */
-	ch->bus->ring_free(ch, end->rx_hdr, end->rx_off, end->rx_order);
+	vmshm_ring_put(ch, end->rx_hdr, end->rx_off, end->rx_order);
 	end->rx_hdr = g->hdr;
 	end->rx_off = g->off;
 	end->rx_order = g->order;
@@ -214,7 +214,7 @@ void vmshm_grow_free(struct vmshm_end *end)
 		spin_unlock(&ch->ctl_lock);
 		if (!g)
 			break;
-		ch->bus->ring_free(ch, g->hdr, g->off, g->order);
+		vmshm_ring_put(ch, g->hdr, g->off, g->order);
 		kfree(g);
 	}
 }

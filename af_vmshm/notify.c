@@ -165,7 +165,8 @@ void vmshm_chan_irq(struct vmshm_chan *ch)
 		       vmshm_load(&ch->theirs->epoch_echo) != READ_ONCE(ch->epoch) ||
 		       vmshm_load(&ch->theirs->pend_overflow) != READ_ONCE(ch->seen_overflow) ||
 		       READ_ONCE(ch->ctl_stuck) ||
-		       (ch->presence && vmshm_load(ch->presence) != ch->seen_presence);
+		       (ch->presence && vmshm_load(ch->presence) != ch->seen_presence) ||
+		       vmshm_drain_wished(ch) != READ_ONCE(ch->draining);
 	if (work)
 		queue_work(vmshm_wq, &ch->work);
 	rcu_read_unlock();

@@ -5,6 +5,22 @@
  */
 #include "vmshm.h"
 
+/* Memory for a ring of this side, counted. */
+struct vmshm_ring_hdr *vmshm_ring_get(struct vmshm_chan *ch, u32 order, u64 *off)
+{
+	struct vmshm_ring_hdr *hdr = ch->bus->ring_alloc(ch, order, off);
+
+	if (hdr)
+		atomic64_add(vmshm_ring_bytes(order), &ch->half_used);
+	return hdr;
+}
+
+void vmshm_ring_put(struct vmshm_chan *ch, struct vmshm_ring_hdr *hdr, u64 off, u32 order)
+{
+	ch->bus->ring_free(ch, hdr, off, order);
+	atomic64_sub(vmshm_ring_bytes(order), &ch->half_used);
+}
+
 /*
  * Memory to receive in; a smaller ring where it is short.  0 or -ENOBUFS.  Under
  * chan->mutex; may sleep.
@@ -17,7 +33,7 @@ int vmshm_rxring_alloc(struct vmshm_end *end)
 	u64 off = 0;
 
 	for (; order >= end->order_least; order--) {
-		hdr = ch->bus->ring_alloc(ch, order, &off);
+		hdr = vmshm_ring_get(ch, order, &off);
 		if (hdr)
 			break;
 	}
@@ -57,7 +73,7 @@ void vmshm_rxring_free(struct vmshm_end *end)
 	if (!end->rx_hdr)
 		return;
 	vmshm_grow_free(end);
-	ch->bus->ring_free(ch, end->rx_hdr, end->rx_off, end->rx_order);
+	vmshm_ring_put(ch, end->rx_hdr, end->rx_off, end->rx_order);
 	end->rx_hdr = NULL;
 	/* The device's removal waits for this list to run empty. */
 	spin_lock(&ch->stats_lock);

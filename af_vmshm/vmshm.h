@@ -120,6 +120,7 @@ struct vmshm_chan {
 	struct vmshm_side *mine;	/* this side's area */
 	struct vmshm_side *theirs;	/* the peer's area */
 	const u64 *presence;		/* the daemon's word on the peer, or NULL */
+	const u32 *drain[2];		/* and its wish: of this side, of the peer */
 
 	struct mutex mutex;		/* all down to the next comment */
 	enum vmshm_chan_state state;	/* read anywhere */
@@ -160,9 +161,13 @@ struct vmshm_chan {
 	u32 seen_overflow;
 	u64 doorbells_received;		/* under pend_rx_lock */
 
+	bool draining;			/* written under mutex: no new connections */
+	struct delayed_work counters;
+
 	spinlock_t stats_lock;		/* closed, rings */
 	struct vmshm_stats closed;	/* of ends that are gone */
 	struct list_head rings;		/* ends with memory in one's own half */
+	atomic64_t half_used;		/* bytes of it */
 	atomic64_t protocol_errors;
 	atomic64_t ctl_doorbells;
 	struct dentry *debugfs;
@@ -264,6 +269,12 @@ static inline u32 vmshm_peer_cid(const struct vmshm_end *end)
 static inline u64 vmshm_rx_wait_max(const struct vmshm_end *end)
 {
 	return end->cons.size - end->cons.size / 4;
+}
+
+/* Does the host wish that no new connections begin?  The memory is there. */
+static inline bool vmshm_drain_wished(const struct vmshm_chan *ch)
+{
+	return ch->presence && (vmshm_load(ch->drain[0]) | vmshm_load(ch->drain[1]));
 }
 
 /* Has the peer put anything into its control queue?  A hint. */
@@ -478,6 +489,8 @@ u64 vmshm_end_unread(struct vmshm_end *end);
 void vmshm_ends_unmap(struct vmshm_chan *ch);
 
 /* rxring.c */
+struct vmshm_ring_hdr *vmshm_ring_get(struct vmshm_chan *ch, u32 order, u64 *off);
+void vmshm_ring_put(struct vmshm_chan *ch, struct vmshm_ring_hdr *hdr, u64 off, u32 order);
 int vmshm_rxring_alloc(struct vmshm_end *end);
 void vmshm_rxring_open(struct vmshm_end *end);
 void vmshm_rxring_free(struct vmshm_end *end);
@@ -514,6 +527,13 @@ struct vmshm_chan *vmshm_chan_find(u32 cid);
 void vmshm_chan_run(struct vmshm_chan *ch);
 void vmshm_chan_try_run(struct vmshm_chan *ch);
 void vmshm_chan_stats(struct vmshm_chan *ch, struct vmshm_stats *sum);
+
+/* counters.c */
+void vmshm_counters_init(struct vmshm_chan *ch);
+void vmshm_counters_start(struct vmshm_chan *ch);
+void vmshm_counters_stop(struct vmshm_chan *ch);
+void vmshm_counters_ended(struct vmshm_chan *ch);
+void vmshm_drain_heed(struct vmshm_chan *ch);
 
 /* half.c */
 struct gen_pool;

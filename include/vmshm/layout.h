@@ -41,6 +41,9 @@
 #define VMSHM_F_SEQPACKET	(1ULL << 1)	/* SOCK_SEQPACKET */
 #define VMSHM_F_DGRAM		(1ULL << 2)	/* SOCK_DGRAM */
 #define VMSHM_F_GROW		(1ULL << 3)	/* RING: rings that grow */
+/* For who looks from the host; a channel does not ask whether both have them. */
+#define VMSHM_F_COUNTERS	(1ULL << 16)	/* writes its struct vmshm_counters */
+#define VMSHM_F_DRAIN		(1ULL << 17)	/* heeds vmshm_member.drain */
 
 /* vmshm_header.flags */
 #define VMSHM_SEG_GROUP		(1U << 0)	/* shared by more than one couple */
@@ -65,12 +68,15 @@ struct vmshm_header {
  *
  * @presence is a generation number: odd while a QEMU is connected for this
  * member, even while none is.  It never goes back, and survives the daemon.
+ *
+ * @drain is set before the member is to go: connections that are open live on
+ * until they end by themselves, and nobody begins another one.
  */
 struct vmshm_member {
 	u32 cid;		/* 2 (the host) or 3 to 65534 */
 	u32 ivshmem_id;		/* what IVPosition shows in that VM */
 	u32 vectors;		/* MSI-X vectors, 1 or more */
-	u32 reserved0;
+	u32 drain;		/* 1: no new connections of this member */
 	u64 presence;		/* odd: connected */
 	char name[VMSHM_NAME_LEN];
 	u8 reserved[VMSHM_LINE - 56];
@@ -94,8 +100,10 @@ struct vmshm_channel {
  */
 #define VMSHM_SIDE_SIZE		0x18000
 #define VMSHM_SIDE_COUNTERS	0x01000	/* struct vmshm_counters */
+#define VMSHM_SIDE_RINGS	0x02000	/* struct vmshm_ring_note[VMSHM_RING_NOTES] */
 #define VMSHM_SIDE_CTL		0x08000	/* struct vmshm_ctl[VMSHM_CTL_ENTRIES] */
 #define VMSHM_SIDE_PEND		0x10000	/* u32[VMSHM_PEND_ENTRIES] */
+#define VMSHM_RING_NOTES	512
 #define VMSHM_CTL_ENTRIES	512
 #define VMSHM_PEND_ENTRIES	8192
 
@@ -144,7 +152,24 @@ struct vmshm_counters {
 	u64 protocol_errors;
 	u64 connections;	/* open now */
 	u64 half_used;		/* bytes of the half that are allocated */
-	u8 reserved[VMSHM_PAGE - 104];
+	u64 draining;		/* 1: drain was seen, connections is up to date since */
+	u64 rings;		/* entries of the list of rings that count */
+	u8 reserved[VMSHM_PAGE - 120];
+};
+
+/*
+ * A ring in which a member receives, for people who look from the host: where
+ * it is, and whose.  The first VMSHM_RING_NOTES are listed.  Never believed.
+ */
+struct vmshm_ring_note {
+	u32 id;			/* the owner's number of its end */
+	u32 gen;
+	u64 ring_off;		/* struct vmshm_ring_hdr, from the start of the half */
+	u32 ring_order;		/* log2 of the bytes of the ring's data area */
+	u32 local_port;		/* of the owner */
+	u32 peer_port;
+	u16 sock_type;
+	u16 reserved;
 };
 
 /*
@@ -268,6 +293,7 @@ VMSHM_SIZE(vmshm_header, VMSHM_PAGE);
 VMSHM_AT(vmshm_member, cid, 0);
 VMSHM_AT(vmshm_member, ivshmem_id, 4);
 VMSHM_AT(vmshm_member, vectors, 8);
+VMSHM_AT(vmshm_member, drain, 12);
 VMSHM_AT(vmshm_member, presence, 16);
 VMSHM_AT(vmshm_member, name, 24);
 VMSHM_SIZE(vmshm_member, VMSHM_LINE);
@@ -305,7 +331,18 @@ VMSHM_AT(vmshm_counters, ring_full, 72);
 VMSHM_AT(vmshm_counters, protocol_errors, 80);
 VMSHM_AT(vmshm_counters, connections, 88);
 VMSHM_AT(vmshm_counters, half_used, 96);
+VMSHM_AT(vmshm_counters, draining, 104);
+VMSHM_AT(vmshm_counters, rings, 112);
 VMSHM_SIZE(vmshm_counters, VMSHM_PAGE);
+
+VMSHM_AT(vmshm_ring_note, id, 0);
+VMSHM_AT(vmshm_ring_note, gen, 4);
+VMSHM_AT(vmshm_ring_note, ring_off, 8);
+VMSHM_AT(vmshm_ring_note, ring_order, 16);
+VMSHM_AT(vmshm_ring_note, local_port, 20);
+VMSHM_AT(vmshm_ring_note, peer_port, 24);
+VMSHM_AT(vmshm_ring_note, sock_type, 28);
+VMSHM_SIZE(vmshm_ring_note, 32);
 
 VMSHM_AT(vmshm_ctl, type, 0);
 VMSHM_AT(vmshm_ctl, flags, 4);
@@ -339,8 +376,10 @@ VMSHM_AT(vmshm_record, len, 0);
 VMSHM_AT(vmshm_record, info, 4);
 VMSHM_SIZE(vmshm_record, 8);
 
-_Static_assert(VMSHM_SIDE_COUNTERS + sizeof(struct vmshm_counters) <= VMSHM_SIDE_CTL,
-	       "counters overlap the control queue");
+_Static_assert(VMSHM_SIDE_COUNTERS + sizeof(struct vmshm_counters) <= VMSHM_SIDE_RINGS,
+	       "counters overlap the list of rings");
+_Static_assert(VMSHM_SIDE_RINGS + VMSHM_RING_NOTES * sizeof(struct vmshm_ring_note) <=
+	       VMSHM_SIDE_CTL, "the list of rings overlaps the control queue");
 _Static_assert(VMSHM_SIDE_CTL + VMSHM_CTL_ENTRIES * sizeof(struct vmshm_ctl) <= VMSHM_SIDE_PEND,
 	       "control queue overlaps the pending queue");
 _Static_assert(VMSHM_SIDE_PEND + VMSHM_PEND_ENTRIES * sizeof(u32) <= VMSHM_SIDE_SIZE,

@@ -44,7 +44,8 @@ static struct outcomes *all;
 static bool is_allowed(int err)
 {
 	static const int allowed[] = { 0, ECONNRESET, EPIPE, ETIMEDOUT, ENODEV, EAGAIN, ENOBUFS,
-				       EHOSTUNREACH, ENOTCONN, EMSGSIZE, ECONNREFUSED };
+				       EHOSTUNREACH, ENOTCONN, EMSGSIZE, ECONNREFUSED,
+				       ESHUTDOWN };
 
 	for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]); i++)
 		if (err == allowed[i])

@@ -290,6 +290,7 @@ static void records_client(void)
 	pattern_fill(buf, 0, sizeof(buf), 1);
 	EQUAL(send(fd, buf, 3000, 0), 3000);
 	FAILS(send(fd, buf, 4097, 0), EMSGSIZE);
+	barrier("small");
 	barrier("larger");
 	here(__FILE__, __LINE__, "send of a longer record");
 	while (send(fd, buf, 100000, MSG_DONTWAIT) != 100000) {
@@ -307,6 +308,7 @@ static void records_server(void)
 	static char buf[1 << 20];
 	int fd = pair_of_records(0, 4096);
 
+	barrier("small");
 	set_buffer(fd, 100000);
 	barrier("larger");
 	barrier("sent");

@@ -51,7 +51,8 @@ modules: ## af_vmshm.ko for KDIR= (the running kernel's headers)
 
 install: tools ## programs, headers and manual pages, below PREFIX= (/usr/local) and DESTDIR=
 	@for folder in $(FOLDERS); do $(SUBMAKE) -C $$folder install || exit 1; done
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/include/linux include/uapi/linux/vmshm.h
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/include/linux include/uapi/linux/vmshm.h include/uapi/linux/vmshm_diag.h
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man7 docs/man/vmshm.7
 
 modules_install: modules ## the module for KDIR=; then `modprobe af_vmshm` works
 	install -D -m 644 $(BUILD)/modules/$(release)/af_vmshm.ko \

@@ -95,6 +95,7 @@ static int adopt(struct sock *listener, struct socket *newsock, struct vmshm_end
 	vs->end = end;
 	spin_unlock(&vmshm_table_lock);
 	sock_graft(sk, newsock);
+	vmshm_offer_zerocopy(newsock);
 	newsock->state = SS_CONNECTED;
 	sk->sk_state = TCP_ESTABLISHED;
 

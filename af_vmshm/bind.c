@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Addresses and ports: the table of bound sockets and the list of all sockets.
- * Ports belong to the VM, not to a network namespace.  As in AF_VSOCK, a port
- * can be had once for each CID that it is bound to, and CID ANY collides with
- * all of them.
+ * Addresses and ports: the table of bound sockets.  Ports belong to the VM, not
+ * to a network namespace.  As in AF_VSOCK, a port can be had once for each CID
+ * that it is bound to, and CID ANY collides with all of them.
  */
 #include <linux/hash.h>
 #include <linux/random.h>
@@ -13,7 +12,6 @@
 #define PORT_TRIES	24	/* automatic ports, as AF_VSOCK tries */
 
 DEFINE_SPINLOCK(vmshm_table_lock);
-LIST_HEAD(vmshm_all_socks);
 static struct hlist_head bound[1 << PORT_BITS];
 static u32 next_port;
 
@@ -22,13 +20,21 @@ static struct hlist_head *bucket(u32 port)
 	return &bound[hash_32(port, PORT_BITS)];
 }
 
-/* Who has the port, for this CID or for all?  Under vmshm_table_lock. */
-static struct vmshm_sock *find_bound(u32 cid, u32 port)
+static bool is_dgram(const struct vmshm_sock *vs)
+{
+	return vs->sk.sk_type == SOCK_DGRAM;
+}
+
+/*
+ * Who has the port, for this CID or for all?  Datagrams have ports of their own.
+ * Under vmshm_table_lock.
+ */
+static struct vmshm_sock *find_bound(u32 cid, u32 port, bool dgram)
 {
 	struct vmshm_sock *vs;
 
 	hlist_for_each_entry(vs, bucket(port), bound_node)
-		if (vs->local.svm_port == port &&
+		if (vs->local.svm_port == port && is_dgram(vs) == dgram &&
 		    (vs->local.svm_cid == cid || vs->local.svm_cid == VMSHM_CID_ANY ||
 		     cid == VMSHM_CID_ANY))
 			return vs;
@@ -60,13 +66,14 @@ int vmshm_addr_check(const void *addr, int len)
 
 static int bind_port(struct vmshm_sock *vs, u32 cid, u32 port)
 {
+	bool dgram = is_dgram(vs);
 	unsigned int i;
 
 	if (port != VMSHM_PORT_ANY) {
 		if (port <= VMSHM_LAST_RESERVED_PORT && !capable(CAP_NET_BIND_SERVICE))
 			return -EACCES;
 		spin_lock(&vmshm_table_lock);
-		if (find_bound(cid, port)) {
+		if (find_bound(cid, port, dgram)) {
 			spin_unlock(&vmshm_table_lock);
 			return -EADDRINUSE;
 		}
@@ -77,7 +84,7 @@ static int bind_port(struct vmshm_sock *vs, u32 cid, u32 port)
 		if (next_port <= VMSHM_LAST_RESERVED_PORT || next_port == VMSHM_PORT_ANY)
 			next_port = VMSHM_LAST_RESERVED_PORT + 1;
 		port = next_port++;
-		if (!find_bound(cid, port))
+		if (!find_bound(cid, port, dgram))
 			goto found;
 	}
 	spin_unlock(&vmshm_table_lock);
@@ -136,11 +143,24 @@ struct vmshm_sock *vmshm_find_listener(u32 cid, u32 port)
 	struct vmshm_sock *vs;
 
 	spin_lock(&vmshm_table_lock);
-	vs = find_bound(cid, port);
+	vs = find_bound(cid, port, false);
 	if (vs && READ_ONCE(vs->sk.sk_state) == TCP_LISTEN)
 		sock_hold(&vs->sk);
 	else
 		vs = NULL;
+	spin_unlock(&vmshm_table_lock);
+	return vs;
+}
+
+/* Which socket takes datagrams there?  With a reference, or NULL. */
+struct vmshm_sock *vmshm_find_dgram(u32 cid, u32 port)
+{
+	struct vmshm_sock *vs;
+
+	spin_lock(&vmshm_table_lock);
+	vs = find_bound(cid, port, true);
+	if (vs)
+		sock_hold(&vs->sk);
 	spin_unlock(&vmshm_table_lock);
 	return vs;
 }

@@ -15,6 +15,8 @@
 
 #define HELLO_FIRST_MS	10	/* then twice as long each time, */
 #define HELLO_LAST_MS	1000	/* up to this */
+/* What this module can do. */
+#define FEATURES	(VMSHM_F_STREAM | VMSHM_F_SEQPACKET | VMSHM_F_DGRAM | VMSHM_F_GROW)
 #define BUSY_RUNS	16	/* of the worker in a row; then it pauses for a jiffy */
 
 LIST_HEAD(vmshm_chans);
@@ -32,7 +34,7 @@ static u64 presence(struct vmshm_chan *ch)
  */
 static void introduce(struct vmshm_chan *ch)
 {
-	vmshm_store(&ch->mine->features, VMSHM_F_STREAM);
+	vmshm_store(&ch->mine->features, FEATURES | VMSHM_F_COUNTERS | VMSHM_F_DRAIN);
 	vmshm_store(&ch->mine->abi_version, VMSHM_ABI_VERSION);
 	vmshm_store(&ch->mine->state, VMSHM_SIDE_UP);
 	vmshm_word_publish(&ch->mine->epoch_echo, ch->peer_epoch);
@@ -104,6 +106,7 @@ static void meet(struct vmshm_chan *ch, u64 epoch)
 {
 	vmshm_ctl_reset(ch);
 	vmshm_notify_reset(ch);
+	WRITE_ONCE(ch->features, vmshm_load(&ch->theirs->features) & FEATURES);
 	WRITE_ONCE(ch->peer_epoch, epoch);
 	introduce(ch);
 	vmshm_chan_ring(ch);
@@ -201,6 +204,7 @@ static void run(struct vmshm_chan *ch)
 	if (READ_ONCE(ch->gone))
 		return;
 	look_at_peer(ch);
+	vmshm_drain_heed(ch);
 	if (ch->state == VMSHM_CHAN_UP) {
 		if (vmshm_overflow_seen(&ch->theirs->pend_overflow, &ch->seen_overflow))
 			vmshm_chan_wake_all(ch);
@@ -290,6 +294,7 @@ void vmshm_chan_init(struct vmshm_chan *ch, const struct vmshm_bus *bus)
 	INIT_LIST_HEAD(&ch->connects);
 	INIT_WORK(&ch->work, chan_work);
 	INIT_DELAYED_WORK(&ch->hello, chan_hello);
+	vmshm_counters_init(ch);
 	xa_init_flags(&ch->ends, XA_FLAGS_ALLOC1);
 	spin_lock_init(&ch->ctl_lock);
 	INIT_LIST_HEAD(&ch->ctl_backlog);
@@ -329,6 +334,7 @@ int vmshm_chan_add(struct vmshm_chan *ch)
 	draw_epoch(ch);
 	mutex_unlock(&ch->mutex);
 	queue_work(vmshm_wq, &ch->work);
+	vmshm_counters_start(ch);
 	return 0;
 }
 
@@ -365,6 +371,7 @@ void vmshm_chan_remove(struct vmshm_chan *ch)
 	vmshm_ends_unmap(ch);
 	/* Who looked at a ring or was about to ring the doorbell is through. */
 	synchronize_rcu();
+	vmshm_counters_stop(ch);
 }
 
 static void chan_free(struct kref *ref)

@@ -13,7 +13,7 @@
 #include "trace.h"
 
 /* The channel to a CID, with a reference; ERR_PTR(-ENODEV) at once if none. */
-static struct vmshm_chan *channel_to(u32 cid)
+struct vmshm_chan *vmshm_chan_to(u32 cid)
 {
 	struct vmshm_chan *ch;
 
@@ -28,6 +28,13 @@ static struct vmshm_chan *channel_to(u32 cid)
 		vmshm_chan_put(ch);
 		return ERR_PTR(-ENODEV);
 	}
+	/* The wish may have ended without a doorbell that was heard. */
+	if (READ_ONCE(ch->draining))
+		vmshm_chan_try_run(ch);
+	if (READ_ONCE(ch->draining)) {
+		vmshm_chan_put(ch);
+		return ERR_PTR(-ESHUTDOWN);
+	}
 	return ch;
 }
 
@@ -41,7 +48,7 @@ static int start(struct socket *sock, const struct sockaddr_vmshm *to)
 	int err;
 
 	vs->remote = *to;
-	ch = channel_to(to->svm_cid);
+	ch = vmshm_chan_to(to->svm_cid);
 	if (IS_ERR(ch))
 		return PTR_ERR(ch);
 	err = vmshm_autobind(vs);
@@ -56,7 +63,7 @@ static int start(struct socket *sock, const struct sockaddr_vmshm *to)
 	end->peer_port = to->svm_port;
 	end->sock_type = sk->sk_type;
 	end->to_own_cid = to->svm_cid != VMSHM_CID_LOCAL;
-	end->order_wanted = vmshm_ring_order(vs->buffer_size);
+	vmshm_end_size(end, vs);
 	rcu_assign_pointer(end->sk, sk);
 
 	spin_lock(&vmshm_table_lock);

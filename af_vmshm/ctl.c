@@ -18,7 +18,8 @@ static struct vmshm_ctl *tx_slot(struct vmshm_chan *ch)
 	return &queue[vmshm_queue_slot(&ch->ctl_tx)];
 }
 
-static void compose(struct vmshm_chan *ch, struct vmshm_end *end, u8 bit, struct vmshm_ctl *msg)
+/* True when there is more to say of this kind. */
+static bool compose(struct vmshm_chan *ch, struct vmshm_end *end, u8 bit, struct vmshm_ctl *msg)
 {
 	msg->src_id = end->id;
 	msg->src_gen = end->gen;
@@ -35,15 +36,21 @@ static void compose(struct vmshm_chan *ch, struct vmshm_end *end, u8 bit, struct
 		msg->dst_id = end->peer_id;
 		msg->dst_gen = end->peer_gen;
 		break;
+	case VMSHM_SAY_RING:
+		msg->type = VMSHM_CTL_RING;
+		msg->dst_id = end->peer_id;
+		msg->dst_gen = end->peer_gen;
+		return vmshm_grow_compose(end, msg);
 	default:
 		msg->type = VMSHM_CTL_DONE;
 		msg->flags = end->ctl_flags;
 		msg->dst_id = end->peer_id;
 		msg->dst_gen = end->peer_gen;
-		return;
+		return false;
 	}
 	msg->ring_off = end->rx_off;
 	msg->ring_order = end->rx_order;
+	return false;
 }
 
 /* Room for one message?  If not, ask to be rung.  Under ctl_lock. */
@@ -88,9 +95,9 @@ static bool send_one(struct vmshm_chan *ch, struct vmshm_end **end, bool *done)
 	} else {
 		u8 bit = first->ctl_bits & -first->ctl_bits;
 
-		compose(ch, first, bit, &msg);
+		if (!compose(ch, first, bit, &msg))
+			first->ctl_bits &= ~bit;
 		*done = bit == VMSHM_SAY_DONE;
-		first->ctl_bits &= ~bit;
 		if (!first->ctl_bits) {
 			list_del_init(&first->ctl_node);
 			*end = first;
@@ -289,7 +296,8 @@ void vmshm_connect_pump(struct vmshm_chan *ch)
 	struct vmshm_end *end;
 
 	while (ch->state == VMSHM_CHAN_UP && (end = next_connect(ch, true))) {
-		int err = vmshm_end_number(end);
+		bool able = ch->features & vmshm_type_feature(end->sock_type);
+		int err = able ? vmshm_end_number(end) : -ESOCKTNOSUPPORT;
 		bool wanted;
 
 		spin_lock(&end->lock);
@@ -339,20 +347,31 @@ static void got_connect(struct vmshm_chan *ch, const struct vmshm_ctl *msg)
 	struct vmshm_sock *listener;
 	struct vmshm_end *end;
 	u32 cid = ch->local_cid;
-	int err = ECONNRESET;
+	int err;
 
+	if (msg->flags & VMSHM_CTL_F_OWN_CID)
+		cid = vmshm_local_cid();
+	err = ESHUTDOWN;
+	if (ch->draining)
+		goto refuse;
+	err = ECONNRESET;
+	if (msg->sock_type == SOCK_DGRAM && ch->features & VMSHM_F_DGRAM) {
+		err = vmshm_dgram_offered(ch, cid, msg);
+		if (err)
+			goto refuse;
+		return;
+	}
 	if (vmshm_ring_fits(msg->ring_off, msg->ring_order, ch->half_size))
 		hdr = ch->bus->ring_peer(ch, msg->ring_off, msg->ring_order);
 	if (!hdr || !msg->src_id || msg->src_id > VMSHM_PEND_ID_MASK) {
 		atomic64_inc(&ch->protocol_errors);
 		goto refuse;
 	}
-	if (msg->flags & VMSHM_CTL_F_OWN_CID)
-		cid = vmshm_local_cid();
 	listener = vmshm_find_listener(cid, msg->dst_port);
 	if (!listener)
 		goto refuse;
-	if (listener->sk.sk_type != msg->sock_type || sk_acceptq_is_full(&listener->sk))
+	if (listener->sk.sk_type != msg->sock_type || sk_acceptq_is_full(&listener->sk) ||
+	    !(ch->features & vmshm_type_feature(msg->sock_type)))
 		goto put_listener;
 
 	err = ENOBUFS;
@@ -365,7 +384,7 @@ static void got_connect(struct vmshm_chan *ch, const struct vmshm_ctl *msg)
 	end->peer_id = msg->src_id;
 	end->peer_gen = msg->src_gen;
 	end->sock_type = msg->sock_type;
-	end->order_wanted = vmshm_ring_order(READ_ONCE(listener->buffer_size));
+	vmshm_end_size(end, listener);
 	if (vmshm_end_number(end)) {
 		vmshm_end_put(end);
 		goto put_listener;
@@ -408,7 +427,21 @@ static void got_refuse(struct vmshm_chan *ch, struct vmshm_end *end, const struc
 {
 	give_credit(ch);
 	/* Only what a refusal can mean: no errno of the peer's choice. */
-	vmshm_end_fail(end, msg->error == ENOBUFS ? ENOBUFS : ECONNRESET);
+	if (msg->error == ENOBUFS || msg->error == ESHUTDOWN)
+		vmshm_end_fail(end, msg->error);
+	else
+		vmshm_end_fail(end, end->lane ? ECONNREFUSED : ECONNRESET);
+}
+
+/* A larger ring to go on in; false when it can't be true. */
+static bool got_ring(struct vmshm_chan *ch, struct vmshm_end *end, const struct vmshm_ctl *msg)
+{
+	struct vmshm_ring_hdr *hdr = NULL;
+
+	if (vmshm_ring_fits(msg->ring_off, msg->ring_order, ch->half_size))
+		hdr = ch->bus->ring_peer(ch, msg->ring_off, msg->ring_order);
+	return hdr && ch->features & VMSHM_F_GROW &&
+	       vmshm_end_move(end, hdr, msg->ring_order);
 }
 
 static bool answer_due(struct vmshm_end *end)
@@ -443,6 +476,9 @@ static void got_message(struct vmshm_chan *ch, const struct vmshm_ctl *msg)
 		got_accept(ch, end, msg);
 	else if (msg->type == VMSHM_CTL_REFUSE && answer_due(end))
 		got_refuse(ch, end, msg);
+	else if (msg->type == VMSHM_CTL_RING && end->state == VMSHM_END_OPEN &&
+		 msg->src_id == end->peer_id && msg->src_gen == end->peer_gen)
+		lie = !got_ring(ch, end, msg);
 	else if (msg->type == VMSHM_CTL_DONE && end->state == VMSHM_END_OPEN &&
 		 msg->src_id == end->peer_id && msg->src_gen == end->peer_gen)
 		vmshm_end_peer_done(end, msg->flags & VMSHM_CTL_F_RESET);

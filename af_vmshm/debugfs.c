@@ -23,6 +23,7 @@ static int channel_show(struct seq_file *seq, void *unused)
 	seq_printf(seq, "state %s\n", states[READ_ONCE(ch->state)]);
 	seq_printf(seq, "local_cid %u\n", ch->local_cid);
 	seq_printf(seq, "peer_cid %u\n", ch->peer_cid);
+	seq_printf(seq, "draining %d\n", READ_ONCE(ch->draining));
 	seq_printf(seq, "connections %d\n", atomic_read(&ch->nr_ends));
 	seq_printf(seq, "tx_bytes %llu\n", sum.tx_bytes);
 	seq_printf(seq, "rx_bytes %llu\n", sum.rx_bytes);

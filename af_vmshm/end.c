@@ -32,9 +32,14 @@ struct vmshm_end *vmshm_end_alloc(struct vmshm_chan *ch, gfp_t gfp)
 	spin_lock_init(&end->lock);
 	spin_lock_init(&end->tx_lock);
 	spin_lock_init(&end->rx_lock);
+	mutex_init(&end->tx_mutex);
+	mutex_init(&end->rx_mutex);
 	INIT_LIST_HEAD(&end->node);
 	INIT_LIST_HEAD(&end->ctl_node);
 	INIT_LIST_HEAD(&end->ring_node);
+	INIT_LIST_HEAD(&end->rx_next);
+	seqcount_init(&end->tx_seq);
+	seqcount_init(&end->rx_seq);
 	end->state = VMSHM_END_WAITING;
 	end->sock_type = SOCK_STREAM;
 	end->local_cid = ch->local_cid;
@@ -53,20 +58,6 @@ static void stats_add(struct vmshm_stats *sum, const struct vmshm_stats *s)
 		to[i] += READ_ONCE(from[i]);
 }
 
-static void ring_free(struct vmshm_end *end)
-{
-	struct vmshm_chan *ch = end->chan;
-
-	if (!end->rx_hdr)
-		return;
-	ch->bus->ring_free(ch, end->rx_hdr, end->rx_off, end->rx_order);
-	end->rx_hdr = NULL;
-	/* The device's removal waits for this list to run empty. */
-	spin_lock(&ch->stats_lock);
-	list_del_init(&end->ring_node);
-	spin_unlock(&ch->stats_lock);
-}
-
 /* Drop a reference; the last one gives the ring's memory back.  May sleep. */
 void vmshm_end_put(struct vmshm_end *end)
 {
@@ -74,7 +65,9 @@ void vmshm_end_put(struct vmshm_end *end)
 
 	if (!refcount_dec_and_test(&end->ref))
 		return;
-	ring_free(end);
+	vmshm_rxring_free(end);
+	if (end->lane)
+		vmshm_lane_free(end);
 	spin_lock(&ch->stats_lock);
 	stats_add(&ch->closed, &end->tx_stats);
 	stats_add(&ch->closed, &end->rx_stats);
@@ -104,48 +97,26 @@ void vmshm_chan_stats(struct vmshm_chan *ch, struct vmshm_stats *sum)
  * vmshm_end_number - give an end a receive ring and a number
  * @end: in state WAITING
  *
- * Under chan->mutex, with the channel up.  Takes a smaller ring where memory is
- * short.  Returns 0 or -ENOBUFS.
+ * Under chan->mutex, with the channel up.  A lane receives nothing.  Returns 0
+ * or -ENOBUFS.
  */
 int vmshm_end_number(struct vmshm_end *end)
 {
 	struct vmshm_chan *ch = end->chan;
-	struct vmshm_ring_hdr *hdr = NULL;
-	u32 order = end->order_wanted;
-	u64 off = 0;
 
-	for (; order >= VMSHM_RING_ORDER_MIN; order--) {
-		hdr = ch->bus->ring_alloc(ch, order, &off);
-		if (hdr)
-			break;
-	}
-	if (!hdr)
+	if (!end->lane && vmshm_rxring_alloc(end))
 		return -ENOBUFS;
-
-	end->rx_off = off;
-	end->rx_order = order;
-	end->rx_hdr = hdr;
-	spin_lock(&ch->stats_lock);
-	list_add_tail(&end->ring_node, &ch->rings);
-	spin_unlock(&ch->stats_lock);
 	end->gen = ++ch->next_gen;
 
 	if (xa_alloc_cyclic(&ch->ends, &end->id, end, XA_LIMIT(1, VMSHM_PEND_ID_MASK),
 			    &ch->next_id, GFP_KERNEL) < 0) {
-		ring_free(end);
+		vmshm_rxring_free(end);
 		return -ENOBUFS;
 	}
 	refcount_inc(&end->ref);
 	atomic_inc(&ch->nr_ends);
-	vmshm_ring_init(hdr, order, end->id, end->gen);
-
-	spin_lock(&end->rx_lock);
-	vmshm_cons_init(&end->cons, hdr, order);
-	/* The first byte rings: a process that waits for SIGIO asks nobody. */
-	vmshm_cons_arm(&end->cons, 1);
-	/* Who looks from beside the lock sees cons whole. */
-	smp_store_release(&end->rx_open, true);
-	spin_unlock(&end->rx_lock);
+	if (!end->lane)
+		vmshm_rxring_open(end);
 	spin_lock(&end->lock);
 	end->tabled = true;
 	spin_unlock(&end->lock);
@@ -165,6 +136,7 @@ static void untable(struct vmshm_end *end)
 		return;
 	xa_erase(&end->chan->ends, end->id);
 	atomic_dec(&end->chan->nr_ends);
+	vmshm_counters_ended(end->chan);
 	vmshm_end_put(end);
 }
 
@@ -200,7 +172,7 @@ static void close_rx(struct vmshm_end *end, u32 flags)
 	spin_lock(&end->rx_lock);
 	if (end->rx_open) {
 		if (flags)
-			vmshm_cons_set_flags(&end->cons, flags);
+			vmshm_rx_set_flags(end, flags);
 		WRITE_ONCE(end->rx_open, false);
 	}
 	spin_unlock(&end->rx_lock);
@@ -213,11 +185,13 @@ static void tell_error(struct vmshm_end *end, int err)
 
 	rcu_read_lock();
 	sk = rcu_dereference(end->sk);
-	if (sk) {
+	/* One of those who send datagrams to a socket is no error of its own. */
+	if (sk && end->sock_type != SOCK_DGRAM) {
 		WRITE_ONCE(sk->sk_err, err);
 		sk_error_report(sk);
-		sk->sk_state_change(sk);
 	}
+	if (sk)
+		sk->sk_state_change(sk);
 	rcu_read_unlock();
 }
 
@@ -249,6 +223,8 @@ bool vmshm_end_open(struct vmshm_end *end, struct vmshm_ring_hdr *hdr, u32 order
 	spin_lock(&end->tx_lock);
 	vmshm_prod_init(&end->prod, hdr, order);
 	end->tx_mark = end->prod.size / 4;
+	if (end->sock_type != SOCK_STREAM)
+		vmshm_record_tx_init(end);
 	/* Who looks from beside the lock sees prod whole. */
 	smp_store_release(&end->tx_open, true);
 	spin_unlock(&end->tx_lock);
@@ -266,6 +242,8 @@ bool vmshm_end_open(struct vmshm_end *end, struct vmshm_ring_hdr *hdr, u32 order
 	spin_unlock(&end->lock);
 	if (sk)
 		tell_change(end);
+	if (end->lane)
+		vmshm_lane_opened(end);
 	return wanted;
 }
 
@@ -282,6 +260,7 @@ void vmshm_end_disown(struct vmshm_end *end, enum vmshm_end_state state, int err
 	rcu_read_lock();
 	spin_lock(&end->lock);
 	end->state = state;
+	end->err = err;
 	end->released = true;
 	sk = rcu_dereference(end->sk);
 	RCU_INIT_POINTER(end->sk, NULL);
@@ -296,6 +275,8 @@ void vmshm_end_disown(struct vmshm_end *end, enum vmshm_end_state state, int err
 		sk->sk_state_change(sk);
 	}
 	rcu_read_unlock();
+	if (end->lane)
+		vmshm_lane_over(end);
 }
 
 /**
@@ -334,6 +315,8 @@ static void mark_reset(struct vmshm_end *end)
 		tell_change(end);
 	else
 		tell_error(end, ECONNRESET);
+	if (end->lane)
+		vmshm_lane_over(end);
 }
 
 /**
@@ -421,6 +404,8 @@ void vmshm_end_peer_done(struct vmshm_end *end, bool reset)
 		mark_reset(end);
 	else
 		tell_change(end);
+	if (end->lane)
+		vmshm_lane_over(end);
 	say_done(end, false);
 	settle(end);
 }
@@ -470,7 +455,7 @@ void vmshm_end_release(struct vmshm_end *end, bool abort)
 	bool reset = abort;
 
 	spin_lock(&end->rx_lock);
-	if (end->rx_open && vmshm_cons_peek(&end->cons))
+	if (end->rx_open && vmshm_rx_unread(end))
 		reset = true;
 	spin_unlock(&end->rx_lock);
 
@@ -503,7 +488,7 @@ void vmshm_end_attend(struct vmshm_end *end)
 
 	spin_lock(&end->rx_lock);
 	if (end->rx_open)
-		flags |= vmshm_cons_peer_flags(&end->cons);
+		flags |= vmshm_rx_peer_flags(end);
 	spin_unlock(&end->rx_lock);
 	spin_lock(&end->tx_lock);
 	if (end->tx_open)
@@ -523,6 +508,8 @@ void vmshm_end_attend(struct vmshm_end *end)
 		spin_unlock(&end->lock);
 		/* A thread that found attention taken, and this not yet said, sleeps again. */
 		tell_change(end);
+		if (end->lane)
+			vmshm_lane_wake(end);
 	}
 }
 
@@ -542,7 +529,7 @@ void vmshm_end_shutdown(struct vmshm_end *end, int mode)
 	if (mode & RCV_SHUTDOWN) {
 		spin_lock(&end->rx_lock);
 		if (end->rx_open) {
-			vmshm_cons_set_flags(&end->cons, VMSHM_RING_RDSHUT);
+			vmshm_rx_set_flags(end, VMSHM_RING_RDSHUT);
 			why |= VMSHM_PEND_SPACE;
 		}
 		spin_unlock(&end->rx_lock);
@@ -578,7 +565,7 @@ void vmshm_ends_unmap(struct vmshm_chan *ch)
 		}
 		close_tx(end, 0);
 		spin_lock(&end->rx_lock);
-		lost = end->rx_open && vmshm_cons_peek(&end->cons);
+		lost = end->rx_open && vmshm_rx_unread(end);
 		spin_unlock(&end->rx_lock);
 		close_rx(end, 0);
 		mark_reset(end);
@@ -589,7 +576,7 @@ void vmshm_ends_unmap(struct vmshm_chan *ch)
 			spin_unlock(&end->lock);
 			tell_error(end, ECONNRESET);
 		}
-		ring_free(end);
+		vmshm_rxring_free(end);
 		vmshm_end_put(end);
 	}
 }

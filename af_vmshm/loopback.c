@@ -125,7 +125,7 @@ static struct lo_side *lo_side_create(int i)
 	vmshm_chan_init(&side->ch, &loopback_bus);
 	xa_init_flags(&side->rings, XA_FLAGS_ALLOC1);
 	side->ch.local_cid = VMSHM_CID_LOCAL;
-	/* Two names in the list; channel_to() looks neither of them up there. */
+	/* Two names in the list; vmshm_chan_to() looks neither of them up there. */
 	side->ch.peer_cid = VMSHM_CID_LOCAL - i;
 	side->ch.half_size = S64_MAX;
 	side->ch.mine = lo_areas + i * VMSHM_SIDE_SIZE;

@@ -128,6 +128,9 @@ static int __init vmshm_init(void)
 	err = vmshm_sock_register();
 	if (err)
 		goto no_sock;
+	err = vmshm_diag_register();
+	if (err)
+		goto no_diag;
 	err = vmshm_dev_register();
 	if (err)
 		goto no_dev;
@@ -143,6 +146,8 @@ static int __init vmshm_init(void)
 no_pci:
 	vmshm_dev_unregister();
 no_dev:
+	vmshm_diag_unregister();
+no_diag:
 	vmshm_sock_unregister();
 no_sock:
 	vmshm_proc_unregister();
@@ -157,6 +162,7 @@ no_loopback:
 static void __exit vmshm_exit(void)
 {
 	vmshm_dev_unregister();
+	vmshm_diag_unregister();
 	vmshm_sock_unregister();
 	vmshm_pci_unregister();
 	vmshm_proc_unregister();

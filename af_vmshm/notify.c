@@ -97,6 +97,8 @@ static void wake_end(struct vmshm_end *end, u32 why)
 
 	if (flags)
 		smp_store_release(&end->attention, 1);	/* pairs with vmshm_end_attend() */
+	if (end->lane)
+		vmshm_lane_wake(end);
 	if (!sk)
 		return;
 	/* A statistic: a count that is lost to a second CPU does no harm. */
@@ -163,7 +165,8 @@ void vmshm_chan_irq(struct vmshm_chan *ch)
 		       vmshm_load(&ch->theirs->epoch_echo) != READ_ONCE(ch->epoch) ||
 		       vmshm_load(&ch->theirs->pend_overflow) != READ_ONCE(ch->seen_overflow) ||
 		       READ_ONCE(ch->ctl_stuck) ||
-		       (ch->presence && vmshm_load(ch->presence) != ch->seen_presence);
+		       (ch->presence && vmshm_load(ch->presence) != ch->seen_presence) ||
+		       vmshm_drain_wished(ch) != READ_ONCE(ch->draining);
 	if (work)
 		queue_work(vmshm_wq, &ch->work);
 	rcu_read_unlock();

@@ -207,6 +207,8 @@ static int add_chan(struct vmshm_pci *dev, const struct vmshm_place *place)
 	ch->mine = (struct vmshm_side *)(dev->mem + place->my_side);
 	ch->theirs = (struct vmshm_side *)(dev->mem + place->peer_side);
 	ch->presence = (const u64 *)(dev->mem + place->presence);
+	ch->drain[0] = (const u32 *)(dev->mem + place->drain[0]);
+	ch->drain[1] = (const u32 *)(dev->mem + place->drain[1]);
 	pch->my_half = dev->mem + place->my_half;
 	pch->peer_half = dev->mem + place->peer_half;
 	pch->pool = vmshm_half_create(place->half_size);

@@ -65,6 +65,7 @@ struct vmshm_place {
 	u64 my_half, peer_half;
 	u64 half_size;
 	u64 presence;
+	u64 drain[2];		/* of this side, of the peer */
 };
 
 int vmshm_segment_map(struct vmshm_pci *dev);

@@ -14,6 +14,9 @@ static bool can_read(struct sock *sk, struct vmshm_end *end, __poll_t asked)
 	u64 lowat = clamp_t(u64, READ_ONCE(sk->sk_rcvlowat), 1, vmshm_rx_wait_max(end));
 	u64 there = vmshm_end_readable(end);
 
+	/* A record, whatever its length; or all that will come in this ring. */
+	if (sk->sk_type != SOCK_STREAM || vmshm_end_has_moved(end))
+		lowat = 1;
 	if (there >= lowat) {
 		/* Edge-triggered: whatever comes next is news, see epoll(7). */
 		if (asked & EPOLLET && asked & IN)
@@ -82,7 +85,7 @@ __poll_t vmshm_poll(struct file *file, struct socket *sock, poll_table *wait)
 			mask |= EPOLLOUT | EPOLLWRNORM;
 		break;
 	}
-	if (READ_ONCE(sk->sk_err))
+	if (READ_ONCE(sk->sk_err) || !skb_queue_empty_lockless(&sk->sk_error_queue))
 		mask |= EPOLLERR;
 	return mask;
 }

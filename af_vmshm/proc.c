@@ -7,19 +7,23 @@
 #include <linux/seq_file.h>
 #include <linux/seq_file_net.h>
 #include <net/net_namespace.h>
-#include <net/tcp_states.h>
 #include "vmshm.h"
+#include "view.h"
 
+/* A place in the file: 0 is the heading, any other a socket's number. */
 static void *start(struct seq_file *seq, loff_t *pos)
 	__acquires(&vmshm_table_lock)
 {
 	spin_lock(&vmshm_table_lock);
-	return seq_list_start_head(&vmshm_all_socks, *pos);
+	return *pos ? vmshm_view_from(*pos) : SEQ_START_TOKEN;
 }
 
 static void *next(struct seq_file *seq, void *v, loff_t *pos)
 {
-	return seq_list_next(v, &vmshm_all_socks, pos);
+	struct vmshm_sock *vs = v == SEQ_START_TOKEN ? vmshm_view_from(0) : vmshm_view_next(v);
+
+	*pos = vs ? vs->serial : *pos + 1;
+	return vs;
 }
 
 static void stop(struct seq_file *seq, void *v)
@@ -28,23 +32,25 @@ static void stop(struct seq_file *seq, void *v)
 	spin_unlock(&vmshm_table_lock);
 }
 
-static const char *state_name(struct vmshm_sock *vs)
+static const char * const state_names[] = {
+	[VMSHM_STATE_UNCONNECTED] = "UNCONNECTED",
+	[VMSHM_STATE_CONNECTING] = "CONNECTING",
+	[VMSHM_STATE_LISTEN] = "LISTEN",
+	[VMSHM_STATE_CONNECTED] = "CONNECTED",
+	[VMSHM_STATE_CLOSING] = "CLOSING",
+	[VMSHM_STATE_RESET] = "RESET",
+};
+
+static const char *type_name(int type)
 {
-	switch (READ_ONCE(vs->sk.sk_state)) {
-	case TCP_LISTEN:
-		return "LISTEN";
-	case TCP_SYN_SENT:
-		return "CONNECTING";
-	case TCP_ESTABLISHED:
-		break;
+	switch (type) {
+	case SOCK_SEQPACKET:
+		return "SEQPACKET";
+	case SOCK_DGRAM:
+		return "DGRAM";
 	default:
-		return "UNCONNECTED";
+		return "STREAM";
 	}
-	if (vs->end && READ_ONCE(vs->end->reset))
-		return "RESET";
-	if ((vs->end && READ_ONCE(vs->end->peer_shutdown)) || READ_ONCE(vs->sk.sk_shutdown))
-		return "CLOSING";
-	return "CONNECTED";
 }
 
 static void show_addr(struct seq_file *seq, const struct sockaddr_vmshm *addr)
@@ -65,35 +71,28 @@ static void show_addr(struct seq_file *seq, const struct sockaddr_vmshm *addr)
 
 static int show(struct seq_file *seq, void *v)
 {
-	struct vmshm_info info = {};
-	struct vmshm_sock *vs;
-	u64 rx_queue = 0, tx_queue = 0;
+	const struct vmshm_info *info;
+	struct vmshm_view view;
+	struct vmshm_sock *vs = v;
 
-	if (v == &vmshm_all_socks) {
-		seq_puts(seq, "Num              RefCount Type   State       Local            Peer             Inode      Uid  rx_queue tx_queue rx_ring tx_ring rx_bytes tx_bytes rx_msgs tx_msgs doorbells_sent doorbells_suppressed wakeups poll_hits poll_misses sleeps ring_full\n");
+	if (v == SEQ_START_TOKEN) {
+		seq_puts(seq, "Num              RefCount Type      State       Local            Peer             Inode      Uid  rx_queue tx_queue rx_ring tx_ring rx_bytes tx_bytes rx_msgs tx_msgs doorbells_sent doorbells_suppressed wakeups poll_hits poll_misses sleeps ring_full\n");
 		return 0;
 	}
-	vs = list_entry(v, struct vmshm_sock, all_node);
 	if (!net_eq(sock_net(&vs->sk), seq_file_net(seq)))
 		return 0;
-	if (vs->end) {
-		vmshm_info_get(vs->end, &info);
-		rx_queue = vmshm_end_readable(vs->end);
-		tx_queue = vmshm_end_unread(vs->end);
-	} else if (vs->listening) {
-		rx_queue = READ_ONCE(vs->sk.sk_ack_backlog);
-		tx_queue = READ_ONCE(vs->sk.sk_max_ack_backlog);
-	}
-	seq_printf(seq, "%pK: %08x %-6s %-11s", vs, refcount_read(&vs->sk.sk_refcnt), "STREAM",
-		   state_name(vs));
-	show_addr(seq, &vs->local);
-	show_addr(seq, &vs->remote);
+	vmshm_view_get(vs, &view);
+	info = &view.info;
+	seq_printf(seq, "%pK: %08x %-9s %-11s", vs, refcount_read(&vs->sk.sk_refcnt),
+		   type_name(vs->sk.sk_type), state_names[view.state]);
+	show_addr(seq, &view.local);
+	show_addr(seq, &view.remote);
 	seq_printf(seq, " %-10lu %-4u %llu %llu %llu %llu %llu %llu %llu %llu %llu %llu %llu %llu %llu %llu %llu\n",
-		   sock_i_ino(&vs->sk),
-		   from_kuid_munged(seq_user_ns(seq), sock_i_uid(&vs->sk)),
-		   rx_queue, tx_queue, info.rx_ring, info.tx_ring, info.rx_bytes, info.tx_bytes,
-		   info.rx_msgs, info.tx_msgs, info.doorbells_sent, info.doorbells_suppressed,
-		   info.wakeups, info.poll_hits, info.poll_misses, info.sleeps, info.ring_full);
+		   view.ino, from_kuid_munged(seq_user_ns(seq), view.uid),
+		   view.rx_queue, view.tx_queue, info->rx_ring, info->tx_ring, info->rx_bytes,
+		   info->tx_bytes, info->rx_msgs, info->tx_msgs, info->doorbells_sent,
+		   info->doorbells_suppressed, info->wakeups, info->poll_hits, info->poll_misses,
+		   info->sleeps, info->ring_full);
 	return 0;
 }
 

@@ -29,12 +29,17 @@
 /* Bytes that can be read, a hint; 0 once the ring is closed. */
 u64 vmshm_end_readable(struct vmshm_end *end)
 {
+	unsigned int seq;
 	u64 n = 0;
 
 	rcu_read_lock();
 	/* Pairs with vmshm_end_number(): cons is whole. */
-	if (smp_load_acquire(&end->rx_open))
-		n = vmshm_cons_peek(&end->cons);
+	if (smp_load_acquire(&end->rx_open)) {
+		do {
+			seq = read_seqcount_begin(&end->rx_seq);
+			n = vmshm_cons_peek(&end->cons);
+		} while (read_seqcount_retry(&end->rx_seq, seq));
+	}
 	rcu_read_unlock();
 	return n;
 }
@@ -42,24 +47,62 @@ u64 vmshm_end_readable(struct vmshm_end *end)
 /* Bytes that can be read, for certain: taken over under the lock. */
 u64 vmshm_end_take_rx(struct vmshm_end *end)
 {
+	bool followed = false;
 	long n = 0;
 
 	spin_lock(&end->rx_lock);
-	if (end->rx_open)
+	if (end->rx_open) {
 		n = vmshm_cons_avail(&end->cons, end->cons.size + 1);
+		if (!n && vmshm_rx_follow(end)) {
+			followed = true;
+			n = vmshm_cons_avail(&end->cons, end->cons.size + 1);
+		}
+	}
 	spin_unlock(&end->rx_lock);
+	if (followed)
+		vmshm_notify(end, VMSHM_PEND_SPACE);
 	return max(n, 0L);
+}
+
+/* Bytes that wait to be read, in all rings. */
+u64 vmshm_end_inq(struct vmshm_end *end)
+{
+	u64 n = 0;
+
+	spin_lock(&end->rx_lock);
+	if (end->rx_open)
+		n = vmshm_rx_unread(end);
+	spin_unlock(&end->rx_lock);
+	return n;
+}
+
+/* Is what can be read all that comes in this ring, and more in another one? */
+bool vmshm_end_has_moved(struct vmshm_end *end)
+{
+	bool moved;
+
+	if (list_empty(&end->rx_next))
+		return false;
+	spin_lock(&end->rx_lock);
+	moved = end->rx_open && vmshm_rx_has_moved(end);
+	spin_unlock(&end->rx_lock);
+	return moved;
 }
 
 /* Bytes that can be written, a hint; 0 once the peer's ring is closed. */
 u64 vmshm_end_writable(struct vmshm_end *end)
 {
+	unsigned int seq;
 	u64 n = 0;
 
 	rcu_read_lock();
 	/* Pairs with vmshm_end_open(): prod is whole. */
-	if (smp_load_acquire(&end->tx_open))
-		n = vmshm_prod_peek(&end->prod);
+	if (smp_load_acquire(&end->tx_open)) {
+		do {
+			seq = read_seqcount_begin(&end->tx_seq);
+			n = vmshm_prod_peek(&end->prod);
+		} while (read_seqcount_retry(&end->tx_seq, seq));
+	}
 	rcu_read_unlock();
 	return n;
 }
@@ -67,12 +110,17 @@ u64 vmshm_end_writable(struct vmshm_end *end)
 /* Bytes that were sent and not read yet, as far as the peer says. */
 u64 vmshm_end_unread(struct vmshm_end *end)
 {
+	unsigned int seq;
 	u64 n = 0;
 
 	rcu_read_lock();
 	/* Pairs with vmshm_end_open(): prod is whole. */
-	if (smp_load_acquire(&end->tx_open))
-		n = vmshm_prod_unread(&end->prod);
+	if (smp_load_acquire(&end->tx_open)) {
+		do {
+			seq = read_seqcount_begin(&end->tx_seq);
+			n = vmshm_tx_unread(end);
+		} while (read_seqcount_retry(&end->tx_seq, seq));
+	}
 	rcu_read_unlock();
 	return n;
 }
@@ -84,12 +132,20 @@ u64 vmshm_end_unread(struct vmshm_end *end)
  */
 bool vmshm_end_arm_rx(struct vmshm_end *end, u64 lowat)
 {
-	bool look = true;
+	bool look = true, followed = false;
 
 	spin_lock(&end->rx_lock);
-	if (end->rx_open)
+	if (end->rx_open) {
 		look = vmshm_cons_arm(&end->cons, clamp_t(u64, lowat, 1, end->cons.size + 1));
+		if (!look && !list_empty(&end->rx_next)) {
+			/* More than there is does not come in a ring that was left. */
+			followed = vmshm_rx_follow(end);
+			look = followed || vmshm_rx_has_moved(end);
+		}
+	}
 	spin_unlock(&end->rx_lock);
+	if (followed)
+		vmshm_notify(end, VMSHM_PEND_SPACE);
 	return look;
 }
 

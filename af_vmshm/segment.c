@@ -264,5 +264,9 @@ int vmshm_segment_place(struct vmshm_pci *dev, unsigned int member, struct vmshm
 	place->half_size = c.half_size;
 	place->presence = h->member_off + member * sizeof(struct vmshm_member) +
 			  offsetof(struct vmshm_member, presence);
+	place->drain[0] = h->member_off + me * sizeof(struct vmshm_member) +
+			  offsetof(struct vmshm_member, drain);
+	place->drain[1] = h->member_off + member * sizeof(struct vmshm_member) +
+			  offsetof(struct vmshm_member, drain);
 	return 0;
 }

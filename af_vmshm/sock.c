@@ -14,7 +14,10 @@
  */
 #define BUFFER_SIZE		(1024 * 1024)
 #define BUFFER_MIN		128		/* AF_VSOCK's */
-#define BUFFER_MAX		BUFFER_SIZE	/* by default the same, as in AF_VSOCK */
+/* By default the same, as in AF_VSOCK. */
+#define BUFFER_MAX		BUFFER_SIZE
+/* Of records: AF_VSOCK's.  A ring that can hold the longest one is twice as large. */
+#define RECORD_BUFFER_SIZE	(256 * 1024)
 
 struct proto vmshm_proto = {
 	.name = "VMSHM",
@@ -42,6 +45,7 @@ static void destruct(struct sock *sk)
 
 	if (vs->end)
 		vmshm_end_put(vs->end);
+	skb_queue_purge(&sk->sk_error_queue);
 }
 
 /**
@@ -49,7 +53,7 @@ static void destruct(struct sock *sk)
  * @net: namespace it belongs to
  * @sock: what it is for, or NULL
  * @parent: the listener whose settings it inherits, or NULL
- * @type: SOCK_STREAM
+ * @type: SOCK_STREAM, SOCK_SEQPACKET or SOCK_DGRAM
  * @kern: made by the kernel for itself
  *
  * May sleep.  Returns NULL when there is no memory.
@@ -75,7 +79,12 @@ struct sock *vmshm_sock_alloc(struct net *net, struct socket *sock, struct sock 
 	vs->end = NULL;
 	vs->timed_end = NULL;
 	vs->rd_shut = false;
-	vs->listening = false;
+	vs->listening = type == SOCK_DGRAM;
+	vs->fixed = false;
+	vs->told_again = false;
+	INIT_LIST_HEAD(&vs->watches);
+	vs->nr_watches = 0;
+	memset(&vs->dgrams, 0, sizeof(vs->dgrams));
 	INIT_HLIST_NODE(&vs->bound_node);
 	INIT_LIST_HEAD(&vs->accept_queue);
 	INIT_DELAYED_WORK(&vs->connect_work, vmshm_connect_timeout);
@@ -84,21 +93,21 @@ struct sock *vmshm_sock_alloc(struct net *net, struct socket *sock, struct sock 
 		struct vmshm_sock *p = vmshm_sk(parent);
 
 		vs->buffer_size = p->buffer_size;
+		vs->buffer_chosen = p->buffer_chosen;
 		vs->buffer_min = p->buffer_min;
 		vs->buffer_max = p->buffer_max;
 		vs->connect_timeout = p->connect_timeout;
 		vs->busy_poll = p->busy_poll;
 		security_sk_clone(parent, sk);
 	} else {
-		vs->buffer_size = BUFFER_SIZE;
+		vs->buffer_size = type == SOCK_STREAM ? BUFFER_SIZE : RECORD_BUFFER_SIZE;
+		vs->buffer_chosen = false;
 		vs->buffer_min = BUFFER_MIN;
-		vs->buffer_max = BUFFER_MAX;
+		vs->buffer_max = type == SOCK_STREAM ? BUFFER_MAX : RECORD_BUFFER_SIZE;
 		vs->connect_timeout = CONNECT_TIMEOUT;
 		vs->busy_poll = READ_ONCE(vmshm_busy_poll_default);
 	}
-	spin_lock(&vmshm_table_lock);
-	list_add_tail(&vs->all_node, &vmshm_all_socks);
-	spin_unlock(&vmshm_table_lock);
+	vmshm_view_add(vs);
 	return sk;
 }
 
@@ -107,9 +116,21 @@ static int create(struct net *net, struct socket *sock, int protocol, int kern)
 	/* AF_VSOCK accepts its own family's number as a protocol. */
 	if (protocol && protocol != vmshm_family)
 		return -EPROTONOSUPPORT;
-	if (sock->type != SOCK_STREAM)
+	switch (sock->type) {
+	case SOCK_STREAM:
+		sock->ops = &vmshm_stream_ops;
+		break;
+	case SOCK_SEQPACKET:
+		sock->ops = &vmshm_seqpacket_ops;
+		break;
+	case SOCK_DGRAM:
+		sock->ops = &vmshm_dgram_ops;
+		break;
+	default:
 		return -ESOCKTNOSUPPORT;
-	sock->ops = &vmshm_stream_ops;
+	}
+	if (sock->type != SOCK_DGRAM)
+		vmshm_offer_zerocopy(sock);
 	sock->state = SS_UNCONNECTED;
 	if (!vmshm_sock_alloc(net, sock, NULL, sock->type, kern))
 		return -ENOMEM;
@@ -151,6 +172,7 @@ static int release(struct socket *sock)
 	vmshm_unbind(vs);
 	if (vs->listening)
 		vmshm_accept_flush(vs);
+	vmshm_lane_unwatch_all(vs);
 	end = vs->end;
 	if (end && !vmshm_end_cancel(end)) {
 		if (sock_flag(sk, SOCK_LINGER) && sk->sk_lingertime &&
@@ -159,8 +181,8 @@ static int release(struct socket *sock)
 		vmshm_end_release(end, false);
 	}
 	spin_lock(&vmshm_table_lock);
-	list_del(&vs->all_node);
-	vs->end = NULL;			/* proc.c looks under this lock */
+	vmshm_view_del(vs);
+	vs->end = NULL;			/* view.c looks under this lock */
 	spin_unlock(&vmshm_table_lock);
 	sk->sk_state = TCP_CLOSE;
 	sk->sk_shutdown = SHUTDOWN_MASK;
@@ -182,7 +204,8 @@ static int sock_getname(struct socket *sock, struct sockaddr *addr, int peer)
 	lock_sock(sk);
 	if (!peer)
 		memcpy(addr, &vs->local, sizeof(vs->local));
-	else if (sk->sk_state == TCP_ESTABLISHED && sock->state != SS_DISCONNECTING)
+	else if (vs->fixed ||
+		 (sk->sk_state == TCP_ESTABLISHED && sock->state != SS_DISCONNECTING))
 		memcpy(addr, &vs->remote, sizeof(vs->remote));
 	else
 		err = -ENOTCONN;
@@ -233,6 +256,48 @@ const struct proto_ops vmshm_stream_ops = {
 	.getsockopt = vmshm_getsockopt,
 	.sendmsg = vmshm_stream_sendmsg,
 	.recvmsg = vmshm_stream_recvmsg,
+	.mmap = sock_no_mmap,
+	.set_rcvlowat = vmshm_set_rcvlowat,
+};
+
+const struct proto_ops vmshm_seqpacket_ops = {
+	.family = AF_VMSHM,
+	.owner = THIS_MODULE,
+	.release = release,
+	.bind = vmshm_bind,
+	.connect = vmshm_connect,
+	.socketpair = sock_no_socketpair,
+	.accept = vmshm_accept,
+	.getname = sock_getname,
+	.poll = vmshm_poll,
+	.ioctl = vmshm_ioctl,
+	.listen = vmshm_listen,
+	.shutdown = do_shutdown,
+	.setsockopt = vmshm_setsockopt,
+	.getsockopt = vmshm_getsockopt,
+	.sendmsg = vmshm_seqpacket_sendmsg,
+	.recvmsg = vmshm_seqpacket_recvmsg,
+	.mmap = sock_no_mmap,
+	.set_rcvlowat = vmshm_set_rcvlowat,
+};
+
+const struct proto_ops vmshm_dgram_ops = {
+	.family = AF_VMSHM,
+	.owner = THIS_MODULE,
+	.release = release,
+	.bind = vmshm_bind,
+	.connect = vmshm_dgram_connect,
+	.socketpair = sock_no_socketpair,
+	.accept = sock_no_accept,
+	.getname = sock_getname,
+	.poll = vmshm_dgram_poll,
+	.ioctl = vmshm_ioctl,
+	.listen = sock_no_listen,
+	.shutdown = vmshm_dgram_shutdown,
+	.setsockopt = vmshm_setsockopt,
+	.getsockopt = vmshm_getsockopt,
+	.sendmsg = vmshm_dgram_sendmsg,
+	.recvmsg = vmshm_dgram_recvmsg,
 	.mmap = sock_no_mmap,
 	.set_rcvlowat = vmshm_set_rcvlowat,
 };

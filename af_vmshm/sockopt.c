@@ -65,6 +65,9 @@ int vmshm_setsockopt(struct socket *sock, int level, int name, sockptr_t from, u
 	u64 val;
 	int err;
 
+	if (level == SOL_SOCKET)
+		return name == SO_ZEROCOPY ? vmshm_zerocopy_set(sock->sk, from, len) :
+					     sock_setsockopt(sock, level, name, from, len);
 	if (!our_level(level))
 		return -ENOPROTOOPT;
 	switch (name) {
@@ -89,15 +92,17 @@ int vmshm_setsockopt(struct socket *sock, int level, int name, sockptr_t from, u
 	else if (name == SO_VMSHM_BUFFER_MIN_SIZE)
 		vs->buffer_min = val;
 	set_size(vs, name == SO_VMSHM_BUFFER_SIZE ? val : vs->buffer_size);
+	vs->buffer_chosen = true;
+	/* What is promised now can be sent before the socket reads. */
+	if (sock->sk->sk_state == TCP_ESTABLISHED)
+		err = vmshm_end_grow(vs->end, vs);
 	release_sock(sock->sk);
-	return 0;
+	return err;
 }
 
-/* What a socket's end has counted. */
-void vmshm_info_get(struct vmshm_end *end, struct vmshm_info *info)
+void vmshm_info_fill(const struct vmshm_stats *tx, const struct vmshm_stats *rx,
+		     struct vmshm_info *info)
 {
-	struct vmshm_stats *tx = &end->tx_stats, *rx = &end->rx_stats;
-
 	*info = (struct vmshm_info) {
 		.tx_bytes = READ_ONCE(tx->tx_bytes),
 		.rx_bytes = READ_ONCE(rx->rx_bytes),
@@ -110,9 +115,15 @@ void vmshm_info_get(struct vmshm_end *end, struct vmshm_info *info)
 		.poll_misses = READ_ONCE(tx->poll_misses) + READ_ONCE(rx->poll_misses),
 		.sleeps = READ_ONCE(tx->sleeps) + READ_ONCE(rx->sleeps),
 		.ring_full = READ_ONCE(tx->ring_full),
-		.rx_ring = READ_ONCE(end->cons.size),
-		.tx_ring = READ_ONCE(end->prod.size),
 	};
+}
+
+/* What a socket's end has counted. */
+void vmshm_info_get(struct vmshm_end *end, struct vmshm_info *info)
+{
+	vmshm_info_fill(&end->tx_stats, &end->rx_stats, info);
+	info->rx_ring = READ_ONCE(end->cons.size);
+	info->tx_ring = READ_ONCE(end->prod.size);
 }
 
 int vmshm_getsockopt(struct socket *sock, int level, int name, char __user *to, int __user *lenp)
@@ -158,6 +169,8 @@ int vmshm_getsockopt(struct socket *sock, int level, int name, char __user *to, 
 		/* Pairs with vmshm_end_open(). */
 		if (smp_load_acquire(&sock->sk->sk_state) == TCP_ESTABLISHED)
 			vmshm_info_get(vs->end, &v.info);
+		else if (sock->sk->sk_type == SOCK_DGRAM)
+			vmshm_info_fill(&vs->dgrams, &vs->dgrams, &v.info);
 		size = sizeof(v.info);
 		whole = false;		/* it may grow: give what fits */
 		break;
@@ -200,10 +213,17 @@ int vmshm_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg)
 		return -ENOIOCTLCMD;
 	if (sk->sk_state == TCP_LISTEN)
 		return -EINVAL;
+	if (sk->sk_type == SOCK_DGRAM) {
+		/* What it sent waits among what others sent. */
+		if (cmd == SIOCOUTQ)
+			return -EOPNOTSUPP;
+		n = vmshm_dgram_next(vmshm_sk(sk));
+	}
 	/* Pairs with vmshm_end_open(). */
 	if (smp_load_acquire(&sk->sk_state) == TCP_ESTABLISHED)
 		end = vmshm_sk(sk)->end;
 	if (end)
-		n = cmd == SIOCOUTQ ? vmshm_end_unread(end) : vmshm_end_readable(end);
+		n = cmd == SIOCOUTQ ? vmshm_end_unread(end) :
+		    sk->sk_type == SOCK_STREAM ? vmshm_end_inq(end) : vmshm_record_next(end);
 	return put_user((int)n, (int __user *)arg);
 }

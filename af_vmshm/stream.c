@@ -14,13 +14,10 @@
 #include <linux/uio.h>
 #include "vmshm.h"
 #include "trace.h"
+#include "transfer.h"
 
 /* Publish at least this often, so that the reader starts before all is written. */
 #define PUBLISH_BYTES	(64 * 1024)
-
-/* What a copy came to, when it moved no byte. */
-#define COPY_FAULT	(-EFAULT)
-#define COPY_LIE	(-EPROTO)
 
 /*
  * Copy what fits now.  Returns bytes moved; 0: no room; COPY_FAULT: the next
@@ -76,54 +73,6 @@ out:
 	return done;
 }
 
-/* Why can't this socket send?  0 when it can. */
-static int tx_error(struct sock *sk, struct vmshm_end *end)
-{
-	if (READ_ONCE(end->attention))
-		vmshm_end_attend(end);
-	if (READ_ONCE(sk->sk_err))
-		return -EPIPE;		/* sk_stream_error() says which */
-	if (READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN ||
-	    READ_ONCE(end->peer_shutdown) & RCV_SHUTDOWN)
-		return -EPIPE;
-	return 0;
-}
-
-/*
- * Does somebody wait on this socket in a way that asks only once: epoll on
- * edges, or SIGIO?
- */
-static bool is_watched(struct sock *sk)
-{
-	struct socket_wq *wq;
-	bool watched;
-
-	rcu_read_lock();
-	wq = rcu_dereference(sk->sk_wq);
-	/* Who comes later looks for itself: poll() arms, and looks after that. */
-	watched = wq && (waitqueue_active(&wq->wait) || wq->fasync_list);
-	if (wq && wq->fasync_list)
-		set_bit(SOCKWQ_ASYNC_NOSPACE, &wq->flags);	/* SIGIO for space, too */
-	rcu_read_unlock();
-	return watched;
-}
-
-static int tx_unusual(struct socket *sock, struct msghdr *msg)
-{
-	struct sock *sk = sock->sk;
-
-	if (msg->msg_flags & MSG_OOB)
-		return -EOPNOTSUPP;
-	if (msg->msg_namelen)
-		return sk->sk_state == TCP_ESTABLISHED ? -EISCONN : -EOPNOTSUPP;
-	if (sk->sk_state != TCP_ESTABLISHED) {
-		if (sk->sk_shutdown & SEND_SHUTDOWN)
-			return -EPIPE;
-		return -ENOTCONN;
-	}
-	return 0;
-}
-
 int vmshm_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 {
 	struct sock *sk = sock->sk;
@@ -135,7 +84,9 @@ int vmshm_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 
 	/* Pairs with vmshm_end_open(): the end and its ring are seen whole. */
 	if (unlikely(smp_load_acquire(&sk->sk_state) != TCP_ESTABLISHED ||
-		     msg->msg_flags & MSG_OOB || msg->msg_namelen)) {
+		     msg->msg_flags & (MSG_OOB | MSG_ZEROCOPY) || msg->msg_namelen)) {
+		if (msg->msg_flags & MSG_ZEROCOPY)
+			return vmshm_zerocopy_send(sock, msg, len, vmshm_stream_sendmsg);
 		err = tx_unusual(sock, msg);
 		if (err)
 			goto out;
@@ -256,6 +207,7 @@ out:
  */
 static ssize_t copy_out_slowly(struct vmshm_end *end, struct iov_iter *to, size_t len)
 {
+	const struct vmshm_ring_hdr *hdr = NULL;
 	struct vmshm_span span[2];
 	void *page = (void *)__get_free_page(GFP_KERNEL);
 	ssize_t done = 0;
@@ -271,6 +223,7 @@ static ssize_t copy_out_slowly(struct vmshm_end *end, struct iov_iter *to, size_
 		there = vmshm_cons_avail(&end->cons, min_t(size_t, len, PAGE_SIZE));
 		len = min3(len, (size_t)max(there, 0L), (size_t)PAGE_SIZE);
 		done = there < 0 ? COPY_LIE : 0;
+		hdr = end->cons.hdr;
 		at = end->cons.cons;
 		n = vmshm_cons_spans(&end->cons, 0, len, span);
 		for (i = 0; i < n && len; i++) {
@@ -289,7 +242,7 @@ static ssize_t copy_out_slowly(struct vmshm_end *end, struct iov_iter *to, size_
 		goto out;
 	}
 	spin_lock(&end->rx_lock);
-	if (end->rx_open && end->cons.cons == at) {
+	if (end->rx_open && end->cons.hdr == hdr && end->cons.cons == at) {
 		ring = vmshm_cons_consume(&end->cons, done);
 		end->rx_stats.rx_bytes += done;
 		end->rx_stats.rx_msgs++;
@@ -306,34 +259,6 @@ out:
 	return done;
 }
 
-/*
- * Nothing to read.  Returns 0: wait; 1: end of file; or a negative errno.
- * *@again: bytes came in after the look that found none; they were taken over
- * under the lock, so a peer whose index flickers can't keep us looking.
- */
-static long rx_end(struct sock *sk, struct vmshm_end *end, size_t skip, bool *again)
-{
-	u32 shut;
-	int err;
-
-	/* Flags before the index: after FIN, the index that is read is the last. */
-	if (READ_ONCE(end->attention))
-		vmshm_end_attend(end);
-	shut = READ_ONCE(end->peer_shutdown);
-	smp_rmb();		/* another thread may have seen the flags for us */
-	*again = vmshm_end_take_rx(end) > skip;
-	if (*again)
-		return 0;
-	if (READ_ONCE(sk->sk_err)) {
-		err = sock_error(sk);
-		if (err)
-			return err;
-	}
-	if (shut & SEND_SHUTDOWN || !READ_ONCE(end->rx_open))
-		return 1;
-	return 0;
-}
-
 int vmshm_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags)
 {
 	struct sock *sk = sock->sk;
@@ -345,13 +270,13 @@ int vmshm_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, in
 	long err = 0;
 	long timeo;
 
+	if (unlikely(flags & MSG_ERRQUEUE))
+		return sock_recv_errqueue(sk, msg, len, SOL_VMSHM, VMSHM_RECVERR);
 	/* Pairs with vmshm_end_open(). */
 	if (unlikely(smp_load_acquire(&sk->sk_state) != TCP_ESTABLISHED))
 		return sk->sk_shutdown & RCV_SHUTDOWN ? 0 : -ENOTCONN;
 	if (unlikely(flags & MSG_OOB))
 		return -EOPNOTSUPP;
-	if (unlikely(flags & MSG_ERRQUEUE))
-		return sock_recv_errqueue(sk, msg, len, 0, 0);
 	if (unlikely(READ_ONCE(vs->rd_shut) || !len))
 		return 0;
 	end = vs->end;

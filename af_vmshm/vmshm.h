@@ -18,6 +18,9 @@
  *                        never taken by the worker, the interrupt or removal
  *   chan->mutex          handshake, control messages, starting connects
  *   sock->aq_lock        a listener's queue of ends
+ *   lanes_lock, lane->lock   who sends datagrams where, who watches (lane.c);
+ *                        the second one is taken in hard interrupts
+ *   end->tx_mutex, end->rx_mutex   the pieces of one record (not for streams)
  *   end->lock            state of an end and what the socket shows of it
  *   end->tx_lock         the producer's view of the peer's ring; a copy runs
  *                        under it with page faults disabled, so it is bounded
@@ -43,13 +46,15 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/net.h>
+#include <linux/rbtree.h>
 #include <linux/refcount.h>
+#include <linux/seqlock.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 #include <net/sock.h>
 #include <linux/vmshm.h>
-#include <vmshm/ring.h>
+#include <vmshm/record.h>
 #include "compat/compat.h"
 
 #define VMSHM_LEVEL_VSOCK	40	/* AF_VSOCK, as an option level */
@@ -66,7 +71,7 @@ struct vmshm_end;
  * @doorbell: interrupt the peer; any context
  * @ring_alloc: memory for a receive ring; returns its header and the offset to
  *	tell the peer, or NULL; may sleep
- * @ring_free: give it back; may sleep
+ * @ring_free: give it back; not in interrupts
  * @ring_peer: the header of a ring that the peer offers, already checked with
  *	vmshm_ring_fits(); NULL when there is none
  * @release: the last reference is gone
@@ -115,6 +120,7 @@ struct vmshm_chan {
 	struct vmshm_side *mine;	/* this side's area */
 	struct vmshm_side *theirs;	/* the peer's area */
 	const u64 *presence;		/* the daemon's word on the peer, or NULL */
+	const u32 *drain[2];		/* and its wish: of this side, of the peer */
 
 	struct mutex mutex;		/* all down to the next comment */
 	enum vmshm_chan_state state;	/* read anywhere */
@@ -122,6 +128,7 @@ struct vmshm_chan {
 	u64 peer_epoch;			/* the one that I echoed, or 0 */
 	u64 dead_epoch;			/* of a peer that I broke with */
 	u64 seen_presence;
+	u64 features;			/* VMSHM_F_* that both sides have; read anywhere */
 	struct vmshm_queue ctl_rx;
 	struct list_head connects;	/* ends that wait for a start, under ctl_lock */
 	unsigned int hello_tries;
@@ -135,6 +142,7 @@ struct vmshm_chan {
 	u32 next_id;
 	u32 next_gen;
 	atomic_t nr_ends;
+	atomic_t lanes_opening;
 
 	spinlock_t ctl_lock;		/* the outgoing control queue */
 	struct vmshm_queue ctl_tx;
@@ -153,9 +161,13 @@ struct vmshm_chan {
 	u32 seen_overflow;
 	u64 doorbells_received;		/* under pend_rx_lock */
 
+	bool draining;			/* written under mutex: no new connections */
+	struct delayed_work counters;
+
 	spinlock_t stats_lock;		/* closed, rings */
 	struct vmshm_stats closed;	/* of ends that are gone */
 	struct list_head rings;		/* ends with memory in one's own half */
+	atomic64_t half_used;		/* bytes of it */
 	atomic64_t protocol_errors;
 	atomic64_t ctl_doorbells;
 	struct dentry *debugfs;
@@ -172,7 +184,8 @@ enum vmshm_end_state {
 /* vmshm_end.ctl_bits: what is still to be said, in this order */
 #define VMSHM_SAY_CONNECT	BIT(0)
 #define VMSHM_SAY_ACCEPT	BIT(1)
-#define VMSHM_SAY_DONE		BIT(2)
+#define VMSHM_SAY_RING		BIT(2)
+#define VMSHM_SAY_DONE		BIT(3)
 
 /* Adaptive busy-poll: what the last waits of one direction taught. */
 struct vmshm_spin {
@@ -193,8 +206,9 @@ struct vmshm_end {
 	u32 local_cid;
 	u32 local_port, peer_port;
 	u16 sock_type;
+	struct vmshm_lane *lane;	/* it sends datagrams, for any socket: lane.c */
 	bool to_own_cid;		/* loopback: addressed by the VM's own CID */
-	u8 order_wanted;		/* log2 of the receive ring asked for */
+	u8 order_wanted, order_least;	/* log2 of the receive ring asked for */
 
 	spinlock_t lock;		/* all down to the next comment */
 	enum vmshm_end_state state;
@@ -221,6 +235,10 @@ struct vmshm_end {
 	u64 tx_mark;			/* free bytes worth waking for */
 	struct vmshm_spin tx_spin;
 	struct vmshm_stats tx_stats;
+	struct mutex tx_mutex;		/* the pieces of one record */
+	u32 tx_record_max;		/* bytes of the longest record that the peer takes */
+	seqcount_t tx_seq;		/* prod became another one */
+	u64 tx_behind;			/* unread in rings before this one, until TAKEN */
 
 	/* Receiving. */
 	spinlock_t rx_lock ____cacheline_aligned_in_smp;
@@ -232,6 +250,10 @@ struct vmshm_end {
 	u32 rx_order;
 	struct vmshm_spin rx_spin;
 	struct vmshm_stats rx_stats;
+	struct mutex rx_mutex;		/* the pieces of one record */
+	u32 rx_record_max;		/* bytes of the longest record that may come */
+	seqcount_t rx_seq;		/* cons became another one */
+	struct list_head rx_next;	/* rings to follow to: grow.c */
 };
 
 /* The address of the other end: both sides of the loopback bus are LOCAL. */
@@ -247,6 +269,12 @@ static inline u32 vmshm_peer_cid(const struct vmshm_end *end)
 static inline u64 vmshm_rx_wait_max(const struct vmshm_end *end)
 {
 	return end->cons.size - end->cons.size / 4;
+}
+
+/* Does the host wish that no new connections begin?  The memory is there. */
+static inline bool vmshm_drain_wished(const struct vmshm_chan *ch)
+{
+	return ch->presence && (vmshm_load(ch->drain[0]) | vmshm_load(ch->drain[1]));
 }
 
 /* Has the peer put anything into its control queue?  A hint. */
@@ -267,21 +295,42 @@ struct vmshm_sock {
 	struct sockaddr_vmshm remote;
 	struct vmshm_end *end;		/* fixed once sk_state is TCP_ESTABLISHED */
 	u64 buffer_size, buffer_min, buffer_max;	/* bytes */
+	bool buffer_chosen;		/* by the program */
 	long connect_timeout;		/* jiffies */
 	int busy_poll;			/* VMSHM_BUSY_POLL_ADAPTIVE, 0, microseconds */
 	bool rd_shut;			/* shutdown(SHUT_RD) was called */
 	struct hlist_node bound_node;	/* vmshm_table_lock */
-	struct list_head all_node;	/* vmshm_table_lock */
+	struct rb_node all_node;	/* vmshm_table_lock */
+	unsigned long serial;		/* its place among all sockets */
 	struct delayed_work connect_work;	/* timeout of a non-blocking connect, */
 	const struct vmshm_end *timed_end;	/* of this one; only compared */
-	spinlock_t aq_lock;		/* accept_queue, listening */
-	struct list_head accept_queue;	/* ends, under aq_lock */
-	bool listening;			/* under aq_lock */
+	spinlock_t aq_lock;		/* all down to the end, and remote of a DGRAM */
+	struct list_head accept_queue;	/* ends; of a DGRAM, who sends to it */
+	bool listening;			/* ends may be added */
+	bool fixed;			/* DGRAM: remote is its peer */
+	bool told_again;		/* DGRAM: the last send came to EAGAIN */
+	struct list_head watches;	/* DGRAM: lanes that gave EAGAIN, lane.c */
+	unsigned int nr_watches;
+	struct vmshm_stats dgrams;	/* DGRAM: what the socket has done */
 };
 
 static inline struct vmshm_sock *vmshm_sk(struct sock *sk)
 {
 	return (struct vmshm_sock *)sk;
+}
+
+/* What both ends of a connection of this type must be able to do. */
+static inline u64 vmshm_type_feature(u16 sock_type)
+{
+	switch (sock_type) {
+	case SOCK_STREAM:
+		return VMSHM_F_STREAM;
+	case SOCK_SEQPACKET:
+		return VMSHM_F_SEQPACKET;
+	case SOCK_DGRAM:
+		return VMSHM_F_DGRAM;
+	}
+	return 0;
 }
 
 /* log2 of the ring for a receive buffer of @bytes. */
@@ -305,6 +354,8 @@ bool vmshm_claim_cid(u32 cid);
 /* sock.c */
 extern struct proto vmshm_proto;
 extern const struct proto_ops vmshm_stream_ops;
+extern const struct proto_ops vmshm_seqpacket_ops;
+extern const struct proto_ops vmshm_dgram_ops;
 struct sock *vmshm_sock_alloc(struct net *net, struct socket *sock, struct sock *parent,
 			      int type, int kern);
 int vmshm_sock_register(void);
@@ -312,15 +363,16 @@ void vmshm_sock_unregister(void);
 
 /* bind.c */
 extern spinlock_t vmshm_table_lock;
-extern struct list_head vmshm_all_socks;
 void vmshm_addr_set(struct sockaddr_vmshm *addr, u32 cid, u32 port);
 int vmshm_addr_check(const void *addr, int len);
 int vmshm_bind(struct socket *sock, struct vmshm_sockaddr *addr, int len);
 int vmshm_autobind(struct vmshm_sock *vs);
 void vmshm_unbind(struct vmshm_sock *vs);
 struct vmshm_sock *vmshm_find_listener(u32 cid, u32 port);
+struct vmshm_sock *vmshm_find_dgram(u32 cid, u32 port);
 
 /* connect.c */
+struct vmshm_chan *vmshm_chan_to(u32 cid);
 int vmshm_connect(struct socket *sock, struct vmshm_sockaddr *addr, int len, int flags);
 void vmshm_connect_timeout(struct work_struct *work);
 
@@ -334,6 +386,61 @@ void vmshm_accept_flush(struct vmshm_sock *listener);
 int vmshm_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len);
 int vmshm_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags);
 
+/* record.c */
+void vmshm_ring_for(u16 sock_type, const struct vmshm_sock *vs, u32 *order, u32 *record_max);
+void vmshm_end_size(struct vmshm_end *end, const struct vmshm_sock *vs);
+void vmshm_record_rx_init(struct vmshm_end *end);
+void vmshm_record_tx_init(struct vmshm_end *end);
+int vmshm_record_write(struct vmshm_end *end, struct iov_iter *from, size_t len, u32 info,
+		       long timeo);
+int vmshm_record_read(struct vmshm_end *end, struct iov_iter *to, size_t want, bool peek,
+		      long timeo, struct vmshm_record *rec);
+u32 vmshm_record_next(struct vmshm_end *end);
+void vmshm_record_drop_others(struct vmshm_end *end, s64 info);
+
+/* seqpacket.c */
+int vmshm_seqpacket_sendmsg(struct socket *sock, struct msghdr *msg, size_t len);
+int vmshm_seqpacket_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags);
+
+/* grow.c */
+int vmshm_end_grow(struct vmshm_end *end, const struct vmshm_sock *vs);
+bool vmshm_grow_compose(struct vmshm_end *end, struct vmshm_ctl *msg);
+bool vmshm_rx_has_moved(struct vmshm_end *end);
+bool vmshm_rx_follow(struct vmshm_end *end);
+void vmshm_rx_set_flags(struct vmshm_end *end, u32 flags);
+u32 vmshm_rx_peer_flags(struct vmshm_end *end);
+u64 vmshm_rx_unread(struct vmshm_end *end);
+void vmshm_grow_free(struct vmshm_end *end);
+u64 vmshm_tx_unread(const struct vmshm_end *end);
+bool vmshm_end_move(struct vmshm_end *end, struct vmshm_ring_hdr *hdr, u32 order);
+
+/* lane.c */
+struct vmshm_end *vmshm_lane_get(struct vmshm_chan *ch, u32 port, bool own_cid);
+void vmshm_lane_free(struct vmshm_end *end);
+void vmshm_lane_wake(struct vmshm_end *end);
+void vmshm_lane_opened(struct vmshm_end *end);
+void vmshm_lane_over(struct vmshm_end *end);
+bool vmshm_lane_is_over(struct vmshm_end *end);
+int vmshm_lane_state(struct vmshm_end *end);
+long vmshm_lane_wait(struct vmshm_end *end, u64 want, u32 spin_ns, long *timeo);
+int vmshm_lane_watch(struct vmshm_sock *vs, struct vmshm_end *end);
+void vmshm_lane_unwatch(struct vmshm_sock *vs, const struct vmshm_end *end);
+void vmshm_lane_unwatch_stale(struct vmshm_sock *vs, const struct vmshm_end *end);
+void vmshm_lane_unwatch_all(struct vmshm_sock *vs);
+struct vmshm_end *vmshm_lane_failed(struct vmshm_sock *vs, struct vmshm_chan *ch, u32 port,
+				    bool own_cid);
+bool vmshm_lane_any_ready(struct vmshm_sock *vs, bool arm);
+
+/* dgram.c */
+int vmshm_dgram_connect(struct socket *sock, struct vmshm_sockaddr *addr, int len, int flags);
+int vmshm_dgram_shutdown(struct socket *sock, int how);
+int vmshm_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t len);
+int vmshm_dgram_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags);
+int vmshm_dgram_offered(struct vmshm_chan *ch, u32 cid, const struct vmshm_ctl *msg);
+u32 vmshm_dgram_next(struct vmshm_sock *vs);
+u64 vmshm_dgram_bytes(struct vmshm_sock *vs, u64 *rings);
+__poll_t vmshm_dgram_poll(struct file *file, struct socket *sock, poll_table *wait);
+
 /* ring_wait.c */
 long vmshm_wait_rx(struct sock *sk, struct vmshm_end *end, u64 want, long *timeo);
 long vmshm_wait_tx(struct sock *sk, struct vmshm_end *end, u64 enough, u64 want, long *timeo);
@@ -341,12 +448,19 @@ long vmshm_wait_tx(struct sock *sk, struct vmshm_end *end, u64 enough, u64 want,
 /* poll.c */
 __poll_t vmshm_poll(struct file *file, struct socket *sock, poll_table *wait);
 
+/* zerocopy.c */
+int vmshm_zerocopy_send(struct socket *sock, struct msghdr *msg, size_t len,
+			int (*send)(struct socket *sock, struct msghdr *msg, size_t len));
+int vmshm_zerocopy_set(struct sock *sk, sockptr_t from, unsigned int len);
+
 /* sockopt.c */
 int vmshm_setsockopt(struct socket *sock, int level, int name, sockptr_t val, unsigned int len);
 int vmshm_getsockopt(struct socket *sock, int level, int name, char __user *val,
 		     int __user *len);
 int vmshm_set_rcvlowat(struct sock *sk, int val);
 int vmshm_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg);
+void vmshm_info_fill(const struct vmshm_stats *tx, const struct vmshm_stats *rx,
+		     struct vmshm_info *info);
 void vmshm_info_get(struct vmshm_end *end, struct vmshm_info *info);
 
 /* end.c */
@@ -368,9 +482,18 @@ bool vmshm_end_arm_rx(struct vmshm_end *end, u64 lowat);
 bool vmshm_end_arm_tx(struct vmshm_end *end, u64 want);
 u64 vmshm_end_readable(struct vmshm_end *end);
 u64 vmshm_end_take_rx(struct vmshm_end *end);
+u64 vmshm_end_inq(struct vmshm_end *end);
+bool vmshm_end_has_moved(struct vmshm_end *end);
 u64 vmshm_end_writable(struct vmshm_end *end);
 u64 vmshm_end_unread(struct vmshm_end *end);
 void vmshm_ends_unmap(struct vmshm_chan *ch);
+
+/* rxring.c */
+struct vmshm_ring_hdr *vmshm_ring_get(struct vmshm_chan *ch, u32 order, u64 *off);
+void vmshm_ring_put(struct vmshm_chan *ch, struct vmshm_ring_hdr *hdr, u64 off, u32 order);
+int vmshm_rxring_alloc(struct vmshm_end *end);
+void vmshm_rxring_open(struct vmshm_end *end);
+void vmshm_rxring_free(struct vmshm_end *end);
 
 /* ctl.c */
 void vmshm_ctl_say(struct vmshm_end *end, u8 bit);
@@ -405,6 +528,13 @@ void vmshm_chan_run(struct vmshm_chan *ch);
 void vmshm_chan_try_run(struct vmshm_chan *ch);
 void vmshm_chan_stats(struct vmshm_chan *ch, struct vmshm_stats *sum);
 
+/* counters.c */
+void vmshm_counters_init(struct vmshm_chan *ch);
+void vmshm_counters_start(struct vmshm_chan *ch);
+void vmshm_counters_stop(struct vmshm_chan *ch);
+void vmshm_counters_ended(struct vmshm_chan *ch);
+void vmshm_drain_heed(struct vmshm_chan *ch);
+
 /* half.c */
 struct gen_pool;
 struct gen_pool *vmshm_half_create(u64 size);
@@ -420,9 +550,15 @@ int vmshm_loopback_register(void);
 void vmshm_loopback_unregister(void);
 struct vmshm_chan *vmshm_loopback_chan(void);
 
-/* proc.c, debugfs.c, dev.c */
+/* view.c; what it shows is in view.h */
+void vmshm_view_add(struct vmshm_sock *vs);
+void vmshm_view_del(struct vmshm_sock *vs);
+
+/* proc.c, diag.c, debugfs.c, dev.c */
 int vmshm_proc_register(void);
 void vmshm_proc_unregister(void);
+int vmshm_diag_register(void);
+void vmshm_diag_unregister(void);
 void vmshm_debugfs_register(void);
 void vmshm_debugfs_unregister(void);
 void vmshm_debugfs_add(struct vmshm_chan *ch, const char *name);

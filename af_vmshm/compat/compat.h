@@ -40,4 +40,27 @@
 #define vmshm_iter_sleeps(iter)	((void)(iter), false)
 #endif
 
+/*
+ * A family answers for SOL_SOCKET itself, and so for SO_ZEROCOPY, since 6.7;
+ * before, the kernel knows by name which families have it.
+ */
+#ifdef SOCK_CUSTOM_SOCKOPT
+static inline void vmshm_offer_zerocopy(struct socket *sock)
+{
+	set_bit(SOCK_CUSTOM_SOCKOPT, &sock->flags);
+	set_bit(SOCK_SUPPORT_ZC, &sock->flags);		/* io_uring's */
+}
+#else
+static inline void vmshm_offer_zerocopy(struct socket *sock)
+{
+}
+#endif
+
+/* A sock_diag handler names its module since 6.8; before, a mutex kept it. */
+#ifdef VMSHM_HAVE_DIAG_OWNER
+#define VMSHM_DIAG_OWNER	.owner = THIS_MODULE,
+#else
+#define VMSHM_DIAG_OWNER
+#endif
+
 #endif /* _AF_VMSHM_COMPAT_H */

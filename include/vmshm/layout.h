@@ -22,7 +22,7 @@
 
 #define VMSHM_MAGIC		0x4745534d48534d56ULL	/* "VMSHMSEG" */
 #define VMSHM_ABI_MAJOR		1	/* differs: incompatible */
-#define VMSHM_ABI_MINOR		0	/* differs: compatible, see features */
+#define VMSHM_ABI_MINOR		1	/* differs: compatible, see features */
 #define VMSHM_ABI_VERSION	(VMSHM_ABI_MAJOR << 16 | VMSHM_ABI_MINOR)
 
 #define VMSHM_PAGE		4096	/* unit of all offsets and sizes */
@@ -40,6 +40,10 @@
 #define VMSHM_F_STREAM		(1ULL << 0)	/* SOCK_STREAM */
 #define VMSHM_F_SEQPACKET	(1ULL << 1)	/* SOCK_SEQPACKET */
 #define VMSHM_F_DGRAM		(1ULL << 2)	/* SOCK_DGRAM */
+#define VMSHM_F_GROW		(1ULL << 3)	/* RING: rings that grow */
+/* For who looks from the host; a channel does not ask whether both have them. */
+#define VMSHM_F_COUNTERS	(1ULL << 16)	/* writes its struct vmshm_counters */
+#define VMSHM_F_DRAIN		(1ULL << 17)	/* heeds vmshm_member.drain */
 
 /* vmshm_header.flags */
 #define VMSHM_SEG_GROUP		(1U << 0)	/* shared by more than one couple */
@@ -64,12 +68,15 @@ struct vmshm_header {
  *
  * @presence is a generation number: odd while a QEMU is connected for this
  * member, even while none is.  It never goes back, and survives the daemon.
+ *
+ * @drain is set before the member is to go: connections that are open live on
+ * until they end by themselves, and nobody begins another one.
  */
 struct vmshm_member {
 	u32 cid;		/* 2 (the host) or 3 to 65534 */
 	u32 ivshmem_id;		/* what IVPosition shows in that VM */
 	u32 vectors;		/* MSI-X vectors, 1 or more */
-	u32 reserved0;
+	u32 drain;		/* 1: no new connections of this member */
 	u64 presence;		/* odd: connected */
 	char name[VMSHM_NAME_LEN];
 	u8 reserved[VMSHM_LINE - 56];
@@ -93,8 +100,10 @@ struct vmshm_channel {
  */
 #define VMSHM_SIDE_SIZE		0x18000
 #define VMSHM_SIDE_COUNTERS	0x01000	/* struct vmshm_counters */
+#define VMSHM_SIDE_RINGS	0x02000	/* struct vmshm_ring_note[VMSHM_RING_NOTES] */
 #define VMSHM_SIDE_CTL		0x08000	/* struct vmshm_ctl[VMSHM_CTL_ENTRIES] */
 #define VMSHM_SIDE_PEND		0x10000	/* u32[VMSHM_PEND_ENTRIES] */
+#define VMSHM_RING_NOTES	512
 #define VMSHM_CTL_ENTRIES	512
 #define VMSHM_PEND_ENTRIES	8192
 
@@ -143,7 +152,24 @@ struct vmshm_counters {
 	u64 protocol_errors;
 	u64 connections;	/* open now */
 	u64 half_used;		/* bytes of the half that are allocated */
-	u8 reserved[VMSHM_PAGE - 104];
+	u64 draining;		/* 1: drain was seen, connections is up to date since */
+	u64 rings;		/* entries of the list of rings that count */
+	u8 reserved[VMSHM_PAGE - 120];
+};
+
+/*
+ * A ring in which a member receives, for people who look from the host: where
+ * it is, and whose.  The first VMSHM_RING_NOTES are listed.  Never believed.
+ */
+struct vmshm_ring_note {
+	u32 id;			/* the owner's number of its end */
+	u32 gen;
+	u64 ring_off;		/* struct vmshm_ring_hdr, from the start of the half */
+	u32 ring_order;		/* log2 of the bytes of the ring's data area */
+	u32 local_port;		/* of the owner */
+	u32 peer_port;
+	u16 sock_type;
+	u16 reserved;
 };
 
 /*
@@ -160,6 +186,7 @@ struct vmshm_counters {
 #define VMSHM_CTL_ACCEPT	2	/* dst_*: whom; src_*, ring: yours to write */
 #define VMSHM_CTL_REFUSE	3	/* dst_*: whom; error */
 #define VMSHM_CTL_DONE		4	/* dst_*: I write into your ring no more */
+#define VMSHM_CTL_RING		5	/* dst_*: whom; src_*, ring: go on in this one */
 
 /* vmshm_ctl.flags */
 #define VMSHM_CTL_F_RESET	(1U << 0)	/* DONE: not an orderly end */
@@ -197,6 +224,8 @@ struct vmshm_ctl {
 #define VMSHM_RING_FIN		(1U << 0)	/* prod: nothing after @prod */
 #define VMSHM_RING_RDSHUT	(1U << 1)	/* cons: nobody reads any more */
 #define VMSHM_RING_RESET	(1U << 2)	/* both: the connection is over */
+#define VMSHM_RING_MOVED	(1U << 3)	/* prod: it goes on in the next ring */
+#define VMSHM_RING_TAKEN	(1U << 4)	/* cons: those before it were read */
 
 /*
  * A ring: this page, then the data area.  It lies in the half of the member
@@ -225,8 +254,22 @@ struct vmshm_ring_hdr {
 	u64 data_size;
 	u32 owner_id;
 	u32 owner_gen;
-	u8 reserved[VMSHM_PAGE - 4 * VMSHM_LINE - 16];
+	/* Written once by the owner; the sender clamps it to what the ring holds. */
+	u32 record_max;		/* bytes of the longest record; 0 in a stream */
+	u8 reserved[VMSHM_PAGE - 4 * VMSHM_LINE - 20];
 };
+
+/*
+ * What stands before each record in the data area of a ring that is no stream's
+ * (record.h): one word of 64 bits, read once.
+ */
+struct vmshm_record {
+	u32 len;		/* bytes of data that follow */
+	u32 info;		/* SEQPACKET: VMSHM_RECORD_*; DGRAM: the sender's port */
+};
+
+/* vmshm_record.info of SEQPACKET; other bits are 0, and ignored */
+#define VMSHM_RECORD_EOR	(1U << 0)	/* sent with MSG_EOR */
 
 #define VMSHM_AT(type, field, offset) \
 	_Static_assert(__builtin_offsetof(struct type, field) == (offset), \
@@ -250,6 +293,7 @@ VMSHM_SIZE(vmshm_header, VMSHM_PAGE);
 VMSHM_AT(vmshm_member, cid, 0);
 VMSHM_AT(vmshm_member, ivshmem_id, 4);
 VMSHM_AT(vmshm_member, vectors, 8);
+VMSHM_AT(vmshm_member, drain, 12);
 VMSHM_AT(vmshm_member, presence, 16);
 VMSHM_AT(vmshm_member, name, 24);
 VMSHM_SIZE(vmshm_member, VMSHM_LINE);
@@ -287,7 +331,18 @@ VMSHM_AT(vmshm_counters, ring_full, 72);
 VMSHM_AT(vmshm_counters, protocol_errors, 80);
 VMSHM_AT(vmshm_counters, connections, 88);
 VMSHM_AT(vmshm_counters, half_used, 96);
+VMSHM_AT(vmshm_counters, draining, 104);
+VMSHM_AT(vmshm_counters, rings, 112);
 VMSHM_SIZE(vmshm_counters, VMSHM_PAGE);
+
+VMSHM_AT(vmshm_ring_note, id, 0);
+VMSHM_AT(vmshm_ring_note, gen, 4);
+VMSHM_AT(vmshm_ring_note, ring_off, 8);
+VMSHM_AT(vmshm_ring_note, ring_order, 16);
+VMSHM_AT(vmshm_ring_note, local_port, 20);
+VMSHM_AT(vmshm_ring_note, peer_port, 24);
+VMSHM_AT(vmshm_ring_note, sock_type, 28);
+VMSHM_SIZE(vmshm_ring_note, 32);
 
 VMSHM_AT(vmshm_ctl, type, 0);
 VMSHM_AT(vmshm_ctl, flags, 4);
@@ -314,10 +369,17 @@ VMSHM_AT(vmshm_ring_hdr, space_event, 384);
 VMSHM_AT(vmshm_ring_hdr, data_size, 512);
 VMSHM_AT(vmshm_ring_hdr, owner_id, 520);
 VMSHM_AT(vmshm_ring_hdr, owner_gen, 524);
+VMSHM_AT(vmshm_ring_hdr, record_max, 528);
 VMSHM_SIZE(vmshm_ring_hdr, VMSHM_PAGE);
 
-_Static_assert(VMSHM_SIDE_COUNTERS + sizeof(struct vmshm_counters) <= VMSHM_SIDE_CTL,
-	       "counters overlap the control queue");
+VMSHM_AT(vmshm_record, len, 0);
+VMSHM_AT(vmshm_record, info, 4);
+VMSHM_SIZE(vmshm_record, 8);
+
+_Static_assert(VMSHM_SIDE_COUNTERS + sizeof(struct vmshm_counters) <= VMSHM_SIDE_RINGS,
+	       "counters overlap the list of rings");
+_Static_assert(VMSHM_SIDE_RINGS + VMSHM_RING_NOTES * sizeof(struct vmshm_ring_note) <=
+	       VMSHM_SIDE_CTL, "the list of rings overlaps the control queue");
 _Static_assert(VMSHM_SIDE_CTL + VMSHM_CTL_ENTRIES * sizeof(struct vmshm_ctl) <= VMSHM_SIDE_PEND,
 	       "control queue overlaps the pending queue");
 _Static_assert(VMSHM_SIDE_PEND + VMSHM_PEND_ENTRIES * sizeof(u32) <= VMSHM_SIDE_SIZE,

@@ -82,7 +82,7 @@ printf '' >"$conf"
 told "an empty file" 3 "CONF: the configuration has no 'members', expected a list of groups: ( { ... }, ... )" \
 	"CONF: the configuration has no 'segments', expected a list of groups: ( { ... }, ... )" "vmshmd: 2 mistakes in CONF"
 mistake "unknown setting" $'members = ( );\nsegments = ( );\nruntimedir = "/run";' \
-	"CONF:3: unknown setting 'runtimedir' in the configuration, expected one of: runtime_dir, members, segments"
+	"CONF:3: unknown setting 'runtimedir' in the configuration, expected one of: runtime_dir, control_group, control_mode, metrics, members, segments"
 mistake "runtime_dir of a wrong type" $'runtime_dir = 5;\nmembers = ( );\nsegments = ( );' \
 	"CONF:1: 'runtime_dir' has the wrong type, expected a string in quotes"
 mistake "runtime_dir not absolute" $'members = ( );\nruntime_dir = "run";\nsegments = ( );' \
@@ -127,7 +127,7 @@ AB='members = [ "a", "b" ];'
 segment "a segment without a name" "$AB" "CONF:2: a segment has no 'name', expected a string in quotes"
 segment "a segment without members" 'name = "s";' "CONF:2: a segment has no 'members', expected a list of names: [ \"a\", \"b\" ]"
 segment "unknown setting of a segment" "name = \"s\"; $AB"$'\nhugepages = true;' \
-	"CONF:4: unknown setting 'hugepages' in a segment, expected one of: name, members, size, vectors, shared, huge_pages, owner, group, mode"
+	"CONF:4: unknown setting 'hugepages' in a segment, expected one of: name, members, size, vectors, shared, huge_pages, transparent_huge_pages, numa_node, owner, group, mode"
 segment "a segment called a/b" "name = \"a/b\"; $AB" \
 	"CONF:3: the name 'a/b' can't be a file's name here, expected letters, digits, '_', '-' and '.', the first a letter or digit"
 segment "an unknown member" $'name = "s";\nmembers = [ "a", "d" ];' "CONF:4: there is no member 'd', expected a name from 'members'"

@@ -121,7 +121,7 @@ static void check_members(const struct fake *f, const struct wanted *w, unsigned
 		vectors &= m->vectors == w->vectors;
 		names &= !memcmp(m->name, name, sizeof(name));
 		presence &= vmshm_word_read(&m->presence) == (i == 0);
-		rest &= !m->reserved0 && zero_from(m, sizeof(*m), 56);
+		rest &= !m->drain && zero_from(m, sizeof(*m), 56);
 	}
 	ok(cids, "%s: CIDs", w->segment);
 	ok(ids, "%s: IDs are %s", w->segment, w->shared ? "one's own CID" : "the peer's CID");

@@ -84,12 +84,14 @@ int main(int argc, char **argv)
 	run(&p, lie, strtoul(argv[2], NULL, 10));
 	peer_close(&p);
 	printf("up %llu accepted %llu refused %llu messages %llu echoed %llu "
-	       "checked %llu wrong %llu ended %llu\n",
+	       "checked %llu wrong %llu ended %llu datagrams %llu\n",
 	       (unsigned long long)p.ups, (unsigned long long)p.accepts,
 	       (unsigned long long)p.refusals, (unsigned long long)p.messages,
 	       (unsigned long long)p.echoed, (unsigned long long)p.checked,
-	       (unsigned long long)p.wrong, (unsigned long long)p.ended);
+	       (unsigned long long)p.wrong, (unsigned long long)p.ended,
+	       (unsigned long long)p.datagrams);
 	if (!lie->tell)
-		bad = p.wrong || !p.checked || !p.echoed || !p.accepts || !p.refusals || !p.ended;
+		bad = p.wrong || !p.checked || !p.echoed || !p.accepts || !p.refusals ||
+		      !p.ended || !p.datagrams;
 	return bad;
 }

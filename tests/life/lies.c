@@ -113,8 +113,8 @@ static void flags_flip(struct peer *p)
 
 	if (!c)
 		return;
-	vmshm_store_release(&c->prod.hdr->prod_flags, (u32)peer_random(p) & 15);
-	vmshm_store_release(&c->cons.hdr->cons_flags, (u32)peer_random(p) & 15);
+	vmshm_store_release(&c->prod.hdr->prod_flags, (u32)peer_random(p) & 31);
+	vmshm_store_release(&c->cons.hdr->cons_flags, (u32)peer_random(p) & 31);
 	peer_pend(p, c->peer_id | VMSHM_PEND_DATA | VMSHM_PEND_SPACE);
 }
 
@@ -131,6 +131,51 @@ static void events_lie(struct peer *p)
 	vmshm_store(&c->cons.hdr->space_event, peer_random(p));
 }
 
+/* ---- records ---- */
+
+static const u32 wrong_lengths[] = {
+	UINT32_MAX, 1U << 31, 1 << 24, (1 << 24) - 8, 1 << 18, CONN_RECORD + 1, 57, 49, 1, 0,
+};
+
+/* A header says more than there is, or more than the receiver takes. */
+static void record_lies(struct peer *p)
+{
+	struct conn *c = peer_any_records(p);
+
+	if (!c || vmshm_prod_space(&c->prod, 64) < 64)
+		return;
+	vmshm_record_put(&c->prod, 0, wrong_lengths[peer_random(p) % ARRAY_SIZE(wrong_lengths)],
+			 (u32)peer_random(p));
+	if (vmshm_prod_publish(&c->prod, peer_random(p) & 1 ? 56 : peer_random(p) % 64))
+		peer_pend(p, c->peer_id | VMSHM_PEND_DATA);
+}
+
+/* What was published is changed while it is read. */
+static void records_change(struct peer *p)
+{
+	struct conn *c = peer_any_records(p);
+
+	if (!c)
+		return;
+	for (int i = 0; i < 200; i++) {
+		u64 at = (c->prod.cons + peer_random(p) % 8192) & (c->prod.size - 1) & ~7ULL;
+
+		vmshm_store((u64 *)(c->prod.data + at), peer_random(p) >> (peer_random(p) & 63));
+	}
+}
+
+static void record_max_lies(struct peer *p)
+{
+	/* The next connection's, before it is accepted: rings are used again. */
+	for (u32 i = 0; i < CONNS; i++) {
+		struct vmshm_ring_hdr *hdr =
+			(void *)(p->my_half + i * vmshm_ring_bytes(CONN_ORDER));
+
+		vmshm_store(&hdr->record_max, peer_random(p) & 1 ? (u32)peer_random(p) :
+			    (u32)(peer_random(p) % 8192));
+	}
+}
+
 /* ---- control messages ---- */
 
 static const u32 ports[] = { 7300, 7301, 1, 0, 7300, UINT32_MAX };
@@ -139,7 +184,7 @@ static const u32 ports[] = { 7300, 7301, 1, 0, 7300, UINT32_MAX };
 static struct vmshm_ctl plausible(struct peer *p)
 {
 	static const u32 types[] = { VMSHM_CTL_CONNECT, VMSHM_CTL_ACCEPT, VMSHM_CTL_REFUSE,
-				     VMSHM_CTL_DONE };
+				     VMSHM_CTL_DONE, VMSHM_CTL_RING };
 	struct conn *c = peer_any(p);
 	struct conn none = { .id = CONNS + 1 + peer_random(p) % 1000, .gen = peer_random(p) };
 	struct vmshm_ctl msg = peer_message(p, c ? c : &none,
@@ -238,6 +283,34 @@ static void accept_twice(struct peer *p)
 	peer_say(p, &msg);
 	msg.type = VMSHM_CTL_REFUSE;
 	peer_say(p, &msg);
+}
+
+/* Rings to go on in: others' rings, the same one, larger, smaller, nowhere. */
+static void rings_lie(struct peer *p)
+{
+	struct conn *c = peer_any(p);
+	struct vmshm_ctl msg;
+
+	if (!c)
+		return;
+	msg = peer_message(p, c, VMSHM_CTL_RING);
+	msg.ring_order = CONN_ORDER - 1 + peer_random(p) % 8;
+	switch (peer_random(p) % 4) {
+	case 0:
+		msg.ring_off = peer_random(p) % CONNS * vmshm_ring_bytes(CONN_ORDER);
+		break;
+	case 1:
+		msg.ring_off = p->half_size - peer_random(p) % 64 * VMSHM_PAGE;
+		break;
+	case 2:
+		msg.ring_off = (CONNS + 1) * vmshm_ring_bytes(CONN_ORDER);
+		break;
+	}
+	peer_say(p, &msg);
+	/* And it has gone on itself, to where nobody told it to. */
+	vmshm_store_release(&c->prod.hdr->prod_flags, VMSHM_RING_MOVED);
+	vmshm_store_release(&c->cons.hdr->cons_flags, VMSHM_RING_TAKEN);
+	peer_pend(p, c->peer_id | VMSHM_PEND_DATA | VMSHM_PEND_SPACE);
 }
 
 static void done_early(struct peer *p)
@@ -408,10 +481,14 @@ const struct lie lies[] = {
 	{ "a consumer's index lies", cons_lies, 2000, false },
 	{ "flags flip", flags_flip, 500, false },
 	{ "events lie", events_lie, 0, false },
+	{ "a record's header lies", record_lies, 500, false },
+	{ "records change while they are read", records_change, 0, false },
+	{ "the longest record lies", record_max_lies, 0, false },
 	{ "random control messages", random_message, 0, false },
 	{ "control messages with one wrong field", field_lies, 0, false },
 	{ "control messages for other connections", message_for_others, 0, false },
 	{ "ACCEPT twice, and REFUSE", accept_twice, 500, false },
+	{ "rings to go on in that are none", rings_lie, 500, false },
 	{ "DONE too early and too often", done_early, 1000, false },
 	{ "control messages replayed", replay, 0, false },
 	{ "more CONNECTs than credits", connect_flood, 1000, false },

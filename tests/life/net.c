@@ -13,10 +13,10 @@
 
 #include <linux/vmshm.h>
 
-int connect_to(unsigned int cid, unsigned int port)
+int connect_of(int type, unsigned int cid, unsigned int port)
 {
 	struct sockaddr_vmshm to = { .svm_family = AF_VMSHM, .svm_cid = cid, .svm_port = port };
-	int fd = socket(AF_VMSHM, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_VMSHM, type | SOCK_CLOEXEC, 0);
 	int err;
 
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof(to))) {
@@ -26,6 +26,11 @@ int connect_to(unsigned int cid, unsigned int port)
 		return -1;
 	}
 	return fd;
+}
+
+int connect_to(unsigned int cid, unsigned int port)
+{
+	return connect_of(SOCK_STREAM, cid, port);
 }
 
 int listen_on(unsigned int port, int backlog)

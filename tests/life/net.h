@@ -11,7 +11,8 @@
 #include <stdint.h>
 
 /* Each returns a descriptor, or -1 with errno. */
-int connect_to(unsigned int cid, unsigned int port);
+int connect_of(int type, unsigned int cid, unsigned int port);
+int connect_to(unsigned int cid, unsigned int port);	/* a stream */
 int listen_on(unsigned int port, int backlog);
 void set_limits(int fd, int ms);	/* SO_RCVTIMEO and SO_SNDTIMEO */
 

@@ -101,7 +101,8 @@ void peer_new_epoch(struct peer *p)
 	vmshm_mb();
 	vmshm_store(&p->mine->epoch_echo, 0);
 	queues_anew(p);
-	vmshm_store(&p->mine->features, VMSHM_F_STREAM);
+	vmshm_store(&p->mine->features, VMSHM_F_STREAM | VMSHM_F_SEQPACKET |
+		    VMSHM_F_DGRAM | VMSHM_F_GROW);
 	vmshm_store(&p->mine->abi_version, VMSHM_ABI_VERSION);
 	vmshm_store(&p->mine->state, VMSHM_SIDE_UP);
 	p->epoch = peer_random(p) | 1;
@@ -168,7 +169,7 @@ struct vmshm_ctl peer_message(const struct peer *p, const struct conn *c, u32 ty
 		.src_port = 5000 + c->id,
 		.ring_off = c->ring_off,
 		.ring_order = CONN_ORDER,
-		.sock_type = SOCK_STREAM,
+		.sock_type = c->type ? c->type : SOCK_STREAM,
 	};
 }
 
@@ -192,6 +193,14 @@ static struct conn *new_conn(struct peer *p)
 
 static void open_conn(struct peer *p, struct conn *c, const struct vmshm_ctl *msg)
 {
+	/* Who sends datagrams receives nothing: the ring is not to be used. */
+	if (msg->type == VMSHM_CTL_CONNECT && msg->sock_type == SOCK_DGRAM) {
+		c->peer_id = msg->src_id;
+		c->peer_gen = msg->src_gen;
+		vmshm_prod_init(&c->prod, c->cons.hdr, CONN_ORDER);
+		c->state = CONN_OPEN;
+		return;
+	}
 	/* With garbage in the queues it may be our own. */
 	if (!vmshm_ring_fits(msg->ring_off, msg->ring_order, p->half_size)) {
 		p->wrong++;
@@ -255,6 +264,10 @@ static void answer(struct peer *p, const struct vmshm_ctl *msg)
 		open_conn(p, c, msg);
 		if (c->state != CONN_OPEN)
 			return;
+		c->type = msg->sock_type;
+		c->port = msg->dst_port;
+		if (c->type != SOCK_STREAM)
+			vmshm_store(&c->cons.hdr->record_max, CONN_RECORD);
 		out = peer_message(p, c, VMSHM_CTL_ACCEPT);
 		peer_say(p, &out);
 		return;
@@ -287,9 +300,21 @@ static void echo_conn(struct peer *p, struct conn *c)
 	long room = vmshm_prod_space(&c->prod, there > 0 ? there : 1);
 	char buf[1 << CONN_ORDER];
 	long n = there < room ? there : room;
+	struct vmshm_record rec;
 
 	if (n <= 0)
 		return;
+	/* Header and all; what is published has to be whole. */
+	if (c->type == SOCK_SEQPACKET) {
+		if (vmshm_record_get(&c->cons, CONN_RECORD, &rec)) {
+			p->wrong++;
+			c->state = CONN_FREE;
+			return;
+		}
+		n = vmshm_record_bytes(rec.len);
+		if (n > room)
+			return;
+	}
 	vmshm_cons_spans(&c->cons, 0, n, in);
 	memcpy(buf, in[0].base, in[0].len);
 	if (in[0].len < n)
@@ -304,6 +329,83 @@ static void echo_conn(struct peer *p, struct conn *c)
 		peer_pend(p, c->peer_id | VMSHM_PEND_DATA);
 	c->echoed += n;
 	p->echoed += n;
+}
+
+/* The lane to a port of the other side, open or not yet. */
+static struct conn *lane_to(struct peer *p, u32 port)
+{
+	for (u32 i = 0; i < CONNS; i++) {
+		struct conn *c = &p->conns[i];
+
+		if (c->state != CONN_FREE && c->lane && c->port == port)
+			return c;
+	}
+	return NULL;
+}
+
+static struct conn *new_lane(struct peer *p, u32 port)
+{
+	struct conn *c = new_conn(p);
+	struct vmshm_ctl msg;
+
+	if (!c)
+		return NULL;
+	c->type = SOCK_DGRAM;
+	c->lane = true;
+	c->port = port;
+	msg = peer_message(p, c, VMSHM_CTL_CONNECT);
+	msg.dst_port = port;
+	msg.ring_off = 0;
+	msg.ring_order = 0;
+	if (peer_say(p, &msg))
+		c->state = CONN_CONNECTING;
+	return c;
+}
+
+/* A datagram goes back to where it came from. */
+static void echo_datagram(struct peer *p, struct conn *c)
+{
+	struct vmshm_span in[2] = { 0 }, out[2] = { 0 };
+	struct vmshm_record rec;
+	char buf[CONN_RECORD];
+	struct conn *lane;
+	u64 bytes;
+
+	if (vmshm_cons_avail(&c->cons, 1) <= 0)
+		return;
+	if (vmshm_record_get(&c->cons, CONN_RECORD, &rec)) {
+		p->wrong++;
+		c->state = CONN_FREE;
+		return;
+	}
+	bytes = vmshm_record_bytes(rec.len);
+	lane = lane_to(p, rec.info);
+	if (!lane && c->tried != rec.info) {
+		c->tried = rec.info;
+		new_lane(p, rec.info);
+		return;
+	}
+	if (lane && lane->state != CONN_OPEN)
+		return;
+	if (lane && vmshm_prod_space(&lane->prod, bytes) < (long)bytes)
+		return;
+	if (lane) {
+		vmshm_record_get_spans(&c->cons, 0, rec.len, in);
+		memcpy(buf, in[0].base, in[0].len);
+		if (in[0].len < rec.len)
+			memcpy(buf + in[0].len, in[1].base, rec.len - in[0].len);
+		vmshm_record_put(&lane->prod, 0, rec.len, c->port);
+		vmshm_record_put_spans(&lane->prod, 0, rec.len, out);
+		memcpy(out[0].base, buf, out[0].len);
+		if (out[0].len < rec.len)
+			memcpy(out[1].base, buf + out[0].len, rec.len - out[0].len);
+		if (vmshm_prod_publish(&lane->prod, bytes))
+			peer_pend(p, lane->peer_id | VMSHM_PEND_DATA);
+		p->datagrams++;
+	}
+	c->tried = 0;
+	if (vmshm_cons_consume(&c->cons, bytes))
+		peer_pend(p, c->peer_id | VMSHM_PEND_SPACE);
 }
 
 /* The byte at a place of an active connection's stream. */
@@ -370,20 +472,33 @@ void peer_step(struct peer *p)
 
 		if (c->state == CONN_OPEN && c->active)
 			check_conn(p, c);
-		else if (c->state == CONN_OPEN)
+		else if (c->state == CONN_OPEN && c->type == SOCK_DGRAM && !c->lane)
+			echo_datagram(p, c);
+		else if (c->state == CONN_OPEN && !c->lane)
 			echo_conn(p, c);
 	}
 }
 
-struct conn *peer_any(struct peer *p)
+static struct conn *any(struct peer *p, bool records)
 {
 	u32 first = peer_random(p) % CONNS;
 
 	for (u32 i = 0; i < CONNS; i++) {
 		struct conn *c = &p->conns[(first + i) % CONNS];
 
-		if (c->state == CONN_OPEN)
+		if (c->state == CONN_OPEN &&
+		    (!records || c->type == SOCK_SEQPACKET || c->lane))
 			return c;
 	}
 	return NULL;
+}
+
+struct conn *peer_any(struct peer *p)
+{
+	return any(p, false);
+}
+
+struct conn *peer_any_records(struct peer *p)
+{
+	return any(p, true);
 }

@@ -11,12 +11,13 @@
 #ifndef LIFE_PEER_H
 #define LIFE_PEER_H
 
-#include <vmshm/ring.h>
+#include <vmshm/record.h>
 
 #include "segment.h"
 
 #define CONNS		120	/* below VMSHM_CTL_CREDITS */
 #define CONN_ORDER	14	/* log2 of a receive ring's bytes */
+#define CONN_RECORD	5000	/* bytes of the longest record */
 
 enum conn_state { CONN_FREE, CONN_CONNECTING, CONN_OPEN };
 
@@ -27,6 +28,10 @@ struct conn {
 	struct vmshm_cons cons;
 	struct vmshm_prod prod;
 	bool active;		/* opened from here */
+	u16 type;		/* of the socket */
+	u32 port;		/* DGRAM: where it goes */
+	bool lane;		/* DGRAM: sends only; else receives only */
+	u32 tried;		/* DGRAM: no lane could be opened to this port */
 	u64 sent, back;		/* bytes of the pattern, when active */
 	u64 echoed;
 	bool fin;
@@ -53,7 +58,7 @@ struct peer {
 	u64 seed;
 
 	/* What happened. */
-	u64 ups, accepts, refusals, messages, echoed, checked, wrong, ended;
+	u64 ups, accepts, refusals, messages, echoed, checked, wrong, ended, datagrams;
 };
 
 u64 peer_random(struct peer *p);
@@ -77,6 +82,7 @@ void peer_pend(struct peer *p, u32 entry);
 void peer_done(struct peer *p, struct conn *c, bool reset);
 /* A random connection that is open, or NULL. */
 struct conn *peer_any(struct peer *p);
+struct conn *peer_any_records(struct peer *p);	/* no stream, and sends */
 
 static inline struct vmshm_ctl *peer_ctl(struct vmshm_side *side)
 {

@@ -19,6 +19,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <linux/vmshm.h>
+
 #include "net.h"
 #include "victim.h"
 
@@ -31,6 +33,9 @@ static const char usage[] =
 	"       traffic connect CID PORT           connect(); says how it ended\n"
 	"       traffic stuck CID PORT             send() from a page that nobody delivers\n"
 	"       traffic heirs CID PORT COUNT       connections that only a child still has\n"
+	"       traffic hold PORT                  records and datagrams come in, nobody reads them\n"
+	"       traffic full CID PORT              send() and recv() of records, send() of datagrams\n"
+	"                                          that wait; says how each ended\n"
 	"       traffic victim CID PORT SECONDS    be misused by the VM with that CID\n";
 
 static unsigned int number(const char *text)
@@ -238,6 +243,82 @@ static int stuck(unsigned int cid, unsigned int port)
 	return 0;
 }
 
+/* ---- records and datagrams ---- */
+
+static int hold(unsigned int port)
+{
+	struct sockaddr_vmshm at = {
+		.svm_family = AF_VMSHM, .svm_cid = VMSHM_CID_ANY, .svm_port = port
+	};
+	int fd = socket(AF_VMSHM, SOCK_SEQPACKET, 0);
+	int dgram = socket(AF_VMSHM, SOCK_DGRAM, 0);
+
+	if (fd < 0 || dgram < 0 || bind(fd, (struct sockaddr *)&at, sizeof(at)) ||
+	    bind(dgram, (struct sockaddr *)&at, sizeof(at)) || listen(fd, 64)) {
+		printf("set-up: %s\n", errno_name(errno));
+		return 1;
+	}
+	puts("ready");
+	for (;;) {
+		struct pollfd p = { .fd = accept(fd, NULL, NULL), .events = POLLRDHUP };
+
+		/* Until it is over: what was sent stays where it is. */
+		if (p.fd >= 0 && !fork()) {
+			while (poll(&p, 1, -1) != 1 || !(p.revents & (POLLHUP | POLLRDHUP)))
+				;
+			_exit(0);
+		}
+		if (p.fd >= 0)
+			close(p.fd);
+	}
+}
+
+/* Sends until that fails, or receives; the errno goes into a pipe. */
+static void until_it_fails(int type, bool receive, unsigned int cid, unsigned int port, int out)
+{
+	static char buf[4096];
+	int fd = connect_of(type, cid, port);
+	int err = fd < 0 ? errno : 0;
+
+	while (!err)
+		if ((receive ? recv(fd, buf, sizeof(buf), 0) :
+			       send(fd, buf, sizeof(buf), MSG_NOSIGNAL)) <= 0)
+			err = errno ? errno : ENODATA;
+	if (write(out, &err, sizeof(err)) != sizeof(err))
+		_exit(1);
+	_exit(0);
+}
+
+static int full(unsigned int cid, unsigned int port)
+{
+	static const struct {
+		const char *name;
+		int type;
+		bool receive;
+	} calls[] = {
+		{ "send", SOCK_SEQPACKET, false },
+		{ "recv", SOCK_SEQPACKET, true },
+		{ "dgram", SOCK_DGRAM, false },
+	};
+	int out[3][2], err;
+
+	for (int i = 0; i < 3; i++) {
+		if (pipe(out[i]))
+			return 1;
+		if (!fork())
+			until_it_fails(calls[i].type, calls[i].receive, cid, port, out[i][1]);
+		close(out[i][1]);
+	}
+	puts("connected");
+	for (int i = 0; i < 3; i++) {
+		if (read(out[i][0], &err, sizeof(err)) != sizeof(err))
+			return 1;
+		printf("%s%s %s", i ? " " : "", calls[i].name, errno_name(err));
+	}
+	putchar('\n');
+	return 0;
+}
+
 /* ---- descriptors that outlive the process that made them ---- */
 
 static int heir(int fd)
@@ -318,6 +399,10 @@ int main(int argc, char **argv)
 		return stuck(number(argv[2]), number(argv[3]));
 	if (!strcmp(what, "heirs") && argc == 5)
 		return heirs(number(argv[2]), number(argv[3]), number(argv[4]));
+	if (!strcmp(what, "hold") && argc == 3)
+		return hold(number(argv[2]));
+	if (!strcmp(what, "full") && argc == 4)
+		return full(number(argv[2]), number(argv[3]));
 	if (!strcmp(what, "victim") && argc == 5)
 		return victim(number(argv[2]), number(argv[3]), number(argv[4]));
 	fputs(usage, stderr);

@@ -24,7 +24,7 @@
 
 #define LIMIT_MS	1000	/* SO_RCVTIMEO, SO_SNDTIMEO; a connect has 2000 */
 #define CALL_MOST	8	/* s: a call has hung; VMs may have a fraction of a core */
-#define CLIENTS		3
+#define CLIENTS		5	/* the last two send records and datagrams */
 #define INSIDE_PORT	7	/* above the victim's own port */
 
 struct outcomes {
@@ -44,7 +44,8 @@ static struct outcomes *all;
 static bool is_allowed(int err)
 {
 	static const int allowed[] = { 0, ECONNRESET, EPIPE, ETIMEDOUT, ENODEV, EAGAIN, ENOBUFS,
-				       EHOSTUNREACH, ENOTCONN };
+				       EHOSTUNREACH, ENOTCONN, EMSGSIZE, ECONNREFUSED,
+				       ESHUTDOWN };
 
 	for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]); i++)
 		if (err == allowed[i])
@@ -107,7 +108,9 @@ static void client(struct outcomes *o, unsigned int cid, unsigned int port, doub
 		   unsigned int kind)
 {
 	while (seconds_now() < end) {
-		int fd = TIMED(o, "connect", connect_to(cid, port));
+		int type = kind == CLIENTS - 2 ? SOCK_SEQPACKET :
+			   kind == CLIENTS - 1 ? SOCK_DGRAM : SOCK_STREAM;
+		int fd = TIMED(o, "connect", connect_of(type, cid, port));
 
 		o->connects++;
 		if (fd < 0) {
@@ -293,8 +296,8 @@ int victim(unsigned int cid, unsigned int port, unsigned int seconds)
 		good = false;
 	}
 	printf("connects %lu refused %lu rounds %lu intact %lu failed %lu accepted %lu "
-	       "longest %.1f inside %lu\n",
+	       "longest %.1f inside %lu records %lu datagrams %lu\n",
 	       sum.connects, sum.refused, sum.rounds, sum.intact, sum.failed, sum.accepted,
-	       sum.longest, sum.inside);
+	       sum.longest, sum.inside, all[CLIENTS - 2].intact, all[CLIENTS - 1].intact);
 	return !good;
 }

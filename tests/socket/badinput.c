@@ -87,9 +87,7 @@ static void any_port(void)
 {
 	int fd = stream_socket();
 
-	here(__FILE__, __LINE__, "connect to port ANY");
-	CHECK(connect_to(fd, ctx.peer, VMSHM_PORT_ANY) == -1);
-	CHECK(errno == ECONNRESET || errno == EINVAL);
+	FAILS(connect_to(fd, ctx.peer, VMSHM_PORT_ANY), ECONNRESET);
 }
 
 /* Ports are 32 bits wide, all of them. */

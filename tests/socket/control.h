@@ -15,7 +15,9 @@ extern const struct subject names_subject, connect_subject, listen_subject,
 	sendrecv_subject, flags_subject, timeouts_subject, poll_subject, epoll_subject,
 	shutdown_subject, options_subject, buffer_subject, ioctl_subject, splice_subject,
 	uring_subject, process_subject, threads_subject, memory_subject,
-	badinput_subject, stress_subject, peer_subject;
+	badinput_subject, stress_subject, peer_subject, seqpacket_subject,
+	recordwait_subject, dgram_subject, dgramwait_subject,
+	grow_subject, diag_subject, zerocopy_subject, vsock_subject;
 
 /* WHERE is HOST:PORT or unix:PATH. Each ends the program when it fails. */
 int control_listen(const char *where);

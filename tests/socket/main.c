@@ -20,6 +20,8 @@ static const struct subject *const subjects[] = {
 	&shutdown_subject, &options_subject, &buffer_subject, &ioctl_subject, &splice_subject,
 	&uring_subject, &process_subject, &threads_subject, &memory_subject,
 	&badinput_subject, &stress_subject, &peer_subject,
+	&seqpacket_subject, &recordwait_subject, &dgram_subject, &dgramwait_subject,
+	&grow_subject, &diag_subject, &zerocopy_subject, &vsock_subject,
 };
 
 enum mode { CLIENT = 1, SERVER, BOTH };

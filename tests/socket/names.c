@@ -256,6 +256,27 @@ static void bound_connects_server(void)
 	barrier("done");
 }
 
+static void after_shutdown_client(void)
+{
+	struct sockaddr_vmshm a;
+	socklen_t len = sizeof(a);
+	int fd = pair();
+
+	OK(shutdown(fd, SHUT_WR));
+	FAILS(getpeername(fd, (struct sockaddr *)&a, &len), ENOTCONN);
+	CHECK(sock_name(fd).svm_port != VMSHM_PORT_ANY);
+	barrier("done");
+}
+
+static void after_shutdown_server(void)
+{
+	int fd = pair();
+
+	expect_eof(fd);
+	EQUAL(peer_name(fd).svm_family, ctx.family);
+	barrier("done");
+}
+
 static void short_buffer(void)
 {
 	union {
@@ -300,6 +321,8 @@ static const struct test_case cases[] = {
 	  name_is_usable_client, name_is_usable_server },
 	{ "bound_connects", "a bound socket connects from its port",
 	  bound_connects_client, bound_connects_server },
+	{ "after_shutdown", "shutdown takes away the peer's name on this side: ENOTCONN",
+	  after_shutdown_client, after_shutdown_server },
 	{ "short_buffer", "a short buffer gets the first bytes and the whole length",
 	  short_buffer },
 };

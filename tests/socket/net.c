@@ -36,9 +36,14 @@ unsigned int local_cid(void)
 	return cid;
 }
 
+int socket_of(int type)
+{
+	return OK(socket(ctx.family, type | SOCK_CLOEXEC, 0));
+}
+
 int stream_socket(void)
 {
-	return OK(socket(ctx.family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+	return socket_of(SOCK_STREAM);
 }
 
 int bind_to(int fd, unsigned int cid, unsigned int port)
@@ -77,9 +82,9 @@ int connected(unsigned int n)
 	return fd;
 }
 
-static int pair_buffer(unsigned int n, unsigned long long bytes)
+static int pair_buffer(unsigned int n, unsigned long long bytes, int type)
 {
-	int fd = stream_socket(), listen_fd;
+	int fd = socket_of(type), listen_fd;
 
 	if (bytes)
 		set_buffer(fd, bytes);
@@ -101,17 +106,22 @@ static int pair_buffer(unsigned int n, unsigned long long bytes)
 
 int pair(void)
 {
-	return pair_buffer(0, 0);
+	return pair_buffer(0, 0, SOCK_STREAM);
 }
 
 int pair_on(unsigned int n)
 {
-	return pair_buffer(n, 0);
+	return pair_buffer(n, 0, SOCK_STREAM);
 }
 
 int pair_with_buffer(unsigned long long bytes)
 {
-	return pair_buffer(0, bytes);
+	return pair_buffer(0, bytes, SOCK_STREAM);
+}
+
+int pair_of_records(unsigned int n, unsigned long long bytes)
+{
+	return pair_buffer(n, bytes, SOCK_SEQPACKET);
 }
 
 void set_buffer(int fd, unsigned long long bytes)

@@ -143,6 +143,7 @@ unsigned long long ask(const char *name);
 struct sockaddr_vmshm address(unsigned int cid, unsigned int port);
 unsigned int port_nr(unsigned int n);		/* this case's port n */
 unsigned int local_cid(void);
+int socket_of(int type);
 int stream_socket(void);
 int bind_to(int fd, unsigned int cid, unsigned int port);	/* as bind(2) */
 int connect_to(int fd, unsigned int cid, unsigned int port);	/* as connect(2) */
@@ -153,6 +154,7 @@ int connected(unsigned int n);			/* to the peer's port_nr(n) */
 int pair(void);
 int pair_on(unsigned int n);
 int pair_with_buffer(unsigned long long bytes);
+int pair_of_records(unsigned int n, unsigned long long bytes);	/* SEQPACKET; 0: default */
 void set_buffer(int fd, unsigned long long bytes);
 void set_blocking(int fd, bool blocking);
 void set_timeout(int fd, int option, int ms);

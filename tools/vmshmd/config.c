@@ -5,9 +5,13 @@
  */
 #include "config.h"
 #include "config_read.h"
+#include "control.h"
+#include "control_address.h"
 #include "geometry.h"
 #include "log.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,8 +21,17 @@
 
 static const struct key root_keys[] = {
 	{ "runtime_dir", KIND_STRING, false },
+	{ "control_group", KIND_STRING, false },
+	{ "control_mode", KIND_STRING, false },
+	{ "metrics", KIND_STRING, false },
 	{ "members", KIND_GROUPS, true },
 	{ "segments", KIND_GROUPS, true },
+};
+
+/* What a file in PATH.d may have. */
+static const struct key more_keys[] = {
+	{ "members", KIND_GROUPS, false },
+	{ "segments", KIND_GROUPS, false },
 };
 
 static const struct key member_keys[] = {
@@ -36,6 +49,8 @@ static const struct key segment_keys[] = {
 	{ "vectors", KIND_INT, false },
 	{ "shared", KIND_BOOL, false },
 	{ "huge_pages", KIND_BOOL, false },
+	{ "transparent_huge_pages", KIND_BOOL, false },
+	{ "numa_node", KIND_INT, false },
 	{ "owner", KIND_STRING, false },
 	{ "group", KIND_STRING, false },
 	{ "mode", KIND_STRING, false },
@@ -44,6 +59,7 @@ static const struct key segment_keys[] = {
 /* Something that may be there once: a name, a CID, a couple. */
 struct seen {
 	char key[2 * VMSHM_NAME_LEN + 16];
+	const char *path;	/* of the file that has it */
 	const config_setting_t *where;
 	u32 index;
 };
@@ -54,14 +70,15 @@ static int seen_order(const void *one, const void *other)
 }
 
 /* Returns what was there before under @key, NULL if it is new (and now there). */
-static const struct seen *see(void **tree, const char *key, const config_setting_t *where,
-			      u32 index)
+static const struct seen *see(const struct reader *r, void **tree, const char *key,
+			      const config_setting_t *where, u32 index)
 {
 	struct seen *mine = calloc(1, sizeof(*mine)), **found;
 
 	if (!mine)
 		abort();
 	snprintf(mine->key, sizeof(mine->key), "%s", key);
+	mine->path = r->path;
 	mine->where = where;
 	mine->index = index;
 	found = tsearch(mine, tree, seen_order);
@@ -82,11 +99,35 @@ static const struct seen *seen_before(void *const *tree, const char *key)
 	return found ? *found : NULL;
 }
 
+struct place_text {
+	char text[512];
+};
+
+/* "line 3", or "FILE:3" in another file than @r's. */
+static struct place_text place(const struct reader *r, const struct seen *before)
+{
+	unsigned int line = config_setting_source_line(before->where);
+	struct place_text place;
+
+	if (before->path == r->path)
+		snprintf(place.text, sizeof(place.text), "line %u", line);
+	else
+		snprintf(place.text, sizeof(place.text), "%s:%u", before->path, line);
+	return place;
+}
+
+/* What all files have named so far: trees of struct seen. */
+struct known {
+	void *member_names, *cids, *segment_names, *couples;
+};
+
 /* What is known while a file is read. */
 struct check {
 	struct reader r;
+	char *path;
+	bool open;
 	struct config *config;
-	void *member_names, *cids, *segment_names, *couples;
+	struct known *known;
 };
 
 static void read_access(struct reader *r, const config_setting_t *group, const struct key *keys,
@@ -112,19 +153,19 @@ static void read_member(struct check *c, const config_setting_t *group)
 	read_number(&c->r, cid, CONFIG_CID_MIN, CONFIG_CID_MAX, &m->cid);
 	if (m->cid) {
 		snprintf(text, sizeof(text), "%u", m->cid);
-		before = see(&c->cids, text, cid, 0);
+		before = see(&c->r, &c->known->cids, text, cid, 0);
 		if (before)
 			mistake(&c->r, cid,
-				"CID %u is given twice (before: line %u), expected one member a CID",
-				m->cid, config_setting_source_line(before->where));
+				"CID %u is given twice (before: %s), expected one member a CID",
+				m->cid, place(&c->r, before).text);
 	}
 	if (!read_name(&c->r, name, m->name))
 		return;
-	before = see(&c->member_names, m->name, name, c->config->nr_members);
+	before = see(&c->r, &c->known->member_names, m->name, name, c->config->nr_members);
 	if (before) {
 		mistake(&c->r, name,
-			"there are two members '%s' (before: line %u), expected another name",
-			m->name, config_setting_source_line(before->where));
+			"there are two members '%s' (before: %s), expected another name",
+			m->name, place(&c->r, before).text);
 		return;
 	}
 	c->config->nr_members++;
@@ -146,7 +187,7 @@ static void read_segment_members(struct check *c, const config_setting_t *list,
 				"a segment's member is no string, expected a member's name in quotes");
 			continue;
 		}
-		member = seen_before(&c->member_names, name);
+		member = seen_before(&c->known->member_names, name);
 		if (!member) {
 			mistake(&c->r, item,
 				"there is no member '%s', expected a name from 'members'",
@@ -177,12 +218,12 @@ static void check_couples(struct check *c, const config_setting_t *at,
 
 			snprintf(key, sizeof(key), "%u/%u", one < other ? one : other,
 				 one < other ? other : one);
-			before = see(&c->couples, key, at, 0);
+			before = see(&c->r, &c->known->couples, key, at, 0);
 			if (before)
 				mistake(&c->r, at,
-					"'%s' and '%s' are a couple already (line %u), expected one segment a couple",
+					"'%s' and '%s' are a couple already (%s), expected one segment a couple",
 					m[one].name, m[other].name,
-					config_setting_source_line(before->where));
+					place(&c->r, before).text);
 		}
 	}
 }
@@ -205,6 +246,24 @@ static void check_paths(struct check *c, const config_setting_t *at, const struc
 			config->runtime_dir, s->name, longest, len, limit);
 }
 
+/* Where its pages come from. */
+static void read_placement(struct check *c, const config_setting_t *group,
+			   struct config_segment *s)
+{
+	const config_setting_t *thp = get_key(group, segment_keys, NR(segment_keys),
+					      "transparent_huge_pages");
+	const config_setting_t *node = get_key(group, segment_keys, NR(segment_keys), "numa_node");
+	u32 number = CONFIG_NODE_MAX + 1;
+
+	read_bool(thp, &s->thp);
+	if (s->thp && s->huge)
+		mistake(&c->r, thp,
+			"huge pages are either from the pool or transparent, expected one of 'huge_pages' and 'transparent_huge_pages'");
+	read_number(&c->r, node, 0, CONFIG_NODE_MAX, &number);
+	if (number <= CONFIG_NODE_MAX)
+		s->numa_node = (int)number;
+}
+
 static void read_segment(struct check *c, const config_setting_t *group)
 {
 	struct config_segment *s = &c->config->segments[c->config->nr_segments];
@@ -219,6 +278,7 @@ static void read_segment(struct check *c, const config_setting_t *group)
 	*s = (struct config_segment){
 		.size = CONFIG_DEFAULT_SIZE,
 		.vectors = CONFIG_DEFAULT_VECTORS,
+		.numa_node = -1,
 	};
 	check_keys(&c->r, group, "a segment", segment_keys, NR(segment_keys));
 	read_access(&c->r, group, segment_keys, NR(segment_keys), &s->access);
@@ -227,12 +287,17 @@ static void read_segment(struct check *c, const config_setting_t *group)
 		    CONFIG_VECTORS_MAX, &s->vectors);
 	read_bool(get_key(group, segment_keys, NR(segment_keys), "shared"), &s->shared);
 	read_bool(get_key(group, segment_keys, NR(segment_keys), "huge_pages"), &s->huge);
+	read_placement(c, group, s);
 	if (read_name(&c->r, name, s->name)) {
-		before = see(&c->segment_names, s->name, name, 0);
+		before = see(&c->r, &c->known->segment_names, s->name, name, 0);
 		if (before)
 			mistake(&c->r, name,
-				"there are two segments '%s' (before: line %u), expected another name",
-				s->name, config_setting_source_line(before->where));
+				"there are two segments '%s' (before: %s), expected another name",
+				s->name, place(&c->r, before).text);
+		if (!strcmp(s->name, CONTROL_SOCKET) || !strcmp(s->name, METRICS_SOCKET))
+			mistake(&c->r, name,
+				"a segment '%s' would be in a socket's place, expected another name",
+				s->name);
 	}
 	if (list) {
 		read_segment_members(c, list, s, &given);
@@ -249,12 +314,14 @@ static void read_segment(struct check *c, const config_setting_t *group)
 		check_couples(c, list, s);
 		check_paths(c, name ? name : list, s);
 	}
-	if (c->r.mistakes == mistakes && geometry_make(&geometry, s->size, s->nr_members, s->huge))
+	if (c->r.mistakes == mistakes &&
+	    geometry_make(&geometry, s->size, s->nr_members, s->huge || s->thp))
 		mistake(&c->r, size ? size : group,
 			"%s is too small for %u channel%s%s, expected at least %s",
 			size_text(s->size).text, geometry.nr_channels,
-			geometry.nr_channels == 1 ? "" : "s", s->huge ? " in huge pages" : "",
-			size_text(geometry_min_size(s->nr_members, s->huge)).text);
+			geometry.nr_channels == 1 ? "" : "s",
+			s->huge || s->thp ? " in huge pages" : "",
+			size_text(geometry_min_size(s->nr_members, s->huge || s->thp)).text);
 	c->config->nr_segments++;
 }
 
@@ -271,15 +338,6 @@ static void read_groups(struct check *c, const config_setting_t *list, const cha
 			mistake(&c->r, group, "an element of '%s' is no group, expected { ... }",
 				what);
 	}
-}
-
-static void *array_for(const config_setting_t *list, size_t size)
-{
-	void *array = calloc(list ? (size_t)config_setting_length(list) + 1 : 1, size);
-
-	if (!array)
-		abort();
-	return array;
 }
 
 static void read_runtime_dir(struct check *c, const config_setting_t *setting, const char *given)
@@ -304,32 +362,139 @@ static void read_runtime_dir(struct check *c, const config_setting_t *setting, c
 		c->config->runtime_dir[len - 1] = '\0';
 }
 
+/* ---- files ---- */
+
+static int is_more(const struct dirent *entry)
+{
+	const char *suffix = strrchr(entry->d_name, '.');
+
+	return entry->d_name[0] != '.' && suffix && !strcmp(suffix, CONFIG_MORE_SUFFIX);
+}
+
+/* @path itself and what lies in its PATH.d, in the order of their names. */
+static u32 open_files(struct check **files, const char *path, struct known *known,
+		      struct config *config)
+{
+	struct dirent **names = NULL;
+	char *dir = NULL;
+	int n, err;
+
+	if (asprintf(&dir, "%s" CONFIG_MORE_DIR, path) < 0)
+		abort();
+	n = scandir(dir, &names, is_more, alphasort);
+	err = n < 0 ? errno : 0;
+	*files = calloc(n > 0 ? (size_t)n + 1 : 1, sizeof(**files));
+	if (!*files)
+		abort();
+	for (int i = 0; i <= (n > 0 ? n : 0); i++) {
+		struct check *c = &(*files)[i];
+
+		c->known = known;
+		c->config = config;
+		if (!i)
+			c->path = strdup(path);
+		else if (asprintf(&c->path, "%s/%s", dir, names[i - 1]->d_name) < 0)
+			c->path = NULL;
+		if (!c->path)
+			abort();
+		if (i)
+			free(names[i - 1]);
+		c->open = reader_open(&c->r, c->path);
+		if (i && c->open)
+			check_keys(&c->r, config_root_setting(&c->r.file), "a file of additions",
+				   more_keys, NR(more_keys));
+	}
+	if (err && err != ENOENT && err != ENOTDIR)
+		mistake(&(*files)[0].r, NULL, "the directory %s cannot be read: %s", dir,
+			strerror(err));
+	free(names);
+	free(dir);
+	return n > 0 ? (u32)n + 1 : 1;
+}
+
+static const config_setting_t *list_of(const struct check *c, const char *name)
+{
+	return c->open ? get_key(config_root_setting(&c->r.file), more_keys, NR(more_keys), name) :
+			 NULL;
+}
+
+/* Room for all elements of the lists called @name. */
+static void *array_for(const struct check *files, u32 nr_files, const char *name, size_t size)
+{
+	size_t count = 1;
+	void *array;
+
+	for (u32 i = 0; i < nr_files; i++)
+		if (list_of(&files[i], name))
+			count += (size_t)config_setting_length(list_of(&files[i], name));
+	array = calloc(count, size);
+	if (!array)
+		abort();
+	return array;
+}
+
+static void read_control(struct check *c, const config_setting_t *root)
+{
+	const config_setting_t *metrics = get_key(root, root_keys, NR(root_keys), "metrics");
+	union metrics_address address;
+	const char *wrong;
+	socklen_t len;
+
+	read_group(&c->r, get_key(root, root_keys, NR(root_keys), "control_group"),
+		   &c->config->control.gid);
+	read_mode(&c->r, get_key(root, root_keys, NR(root_keys), "control_mode"),
+		  &c->config->control.mode);
+	if (!metrics)
+		return;
+	wrong = metrics_address(config_setting_get_string(metrics), &address, &len);
+	if (wrong)
+		mistake(&c->r, metrics, "'metrics' is '%s', %s", config_setting_get_string(metrics),
+			wrong);
+	c->config->metrics = strdup(config_setting_get_string(metrics));
+	if (!c->config->metrics)
+		abort();
+}
+
 struct config *config_load(const char *path, const char *runtime_dir, unsigned int *mistakes)
 {
-	const config_setting_t *root, *members, *segments;
-	struct check c = { .config = calloc(1, sizeof(*c.config)) };
-	struct config *config = c.config;
+	struct config *config = calloc(1, sizeof(*config));
+	struct known known = { .couples = NULL };
+	const config_setting_t *root;
+	struct check *files;
+	u32 nr_files;
 
 	if (!config)
 		abort();
-	if (reader_open(&c.r, path)) {
-		root = config_root_setting(&c.r.file);
-		check_keys(&c.r, root, "the configuration", root_keys, NR(root_keys));
-		read_runtime_dir(&c, get_key(root, root_keys, NR(root_keys), "runtime_dir"),
+	config->control = ACCESS_UNSET;
+	nr_files = open_files(&files, path, &known, config);
+	if (files[0].open) {
+		root = config_root_setting(&files[0].r.file);
+		check_keys(&files[0].r, root, "the configuration", root_keys, NR(root_keys));
+		read_runtime_dir(&files[0], get_key(root, root_keys, NR(root_keys), "runtime_dir"),
 				 runtime_dir);
-		members = get_key(root, root_keys, NR(root_keys), "members");
-		segments = get_key(root, root_keys, NR(root_keys), "segments");
-		config->members = array_for(members, sizeof(*config->members));
-		config->segments = array_for(segments, sizeof(*config->segments));
-		read_groups(&c, members, "members", read_member);
-		read_groups(&c, segments, "segments", read_segment);
+		read_control(&files[0], root);
+		config->members = array_for(files, nr_files, "members", sizeof(*config->members));
+		config->segments = array_for(files, nr_files, "segments",
+					     sizeof(*config->segments));
+		/* A segment may be of members that another file has. */
+		for (u32 i = 0; i < nr_files; i++)
+			read_groups(&files[i], list_of(&files[i], "members"), "members",
+				    read_member);
+		for (u32 i = 0; i < nr_files; i++)
+			read_groups(&files[i], list_of(&files[i], "segments"), "segments",
+				    read_segment);
 	}
-	*mistakes = c.r.mistakes;
-	tdestroy(c.member_names, free);
-	tdestroy(c.cids, free);
-	tdestroy(c.segment_names, free);
-	tdestroy(c.couples, free);
-	reader_close(&c.r);
+	*mistakes = 0;
+	tdestroy(known.member_names, free);
+	tdestroy(known.cids, free);
+	tdestroy(known.segment_names, free);
+	tdestroy(known.couples, free);
+	for (u32 i = 0; i < nr_files; i++) {
+		*mistakes += files[i].r.mistakes;
+		reader_close(&files[i].r);
+		free(files[i].path);
+	}
+	free(files);
 	if (*mistakes) {
 		config_free(config);
 		return NULL;
@@ -342,6 +507,7 @@ void config_free(struct config *config)
 	if (!config)
 		return;
 	free(config->runtime_dir);
+	free(config->metrics);
 	free(config->members);
 	free(config->segments);
 	free(config);

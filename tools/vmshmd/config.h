@@ -18,6 +18,7 @@
 #define CONFIG_DEFAULT_SIZE	(256ULL << 20)
 #define CONFIG_DEFAULT_VECTORS	2
 #define CONFIG_VECTORS_MAX	64
+#define CONFIG_NODE_MAX		1023
 #define CONFIG_CID_MIN		3
 #define CONFIG_CID_MAX		65534
 
@@ -42,6 +43,8 @@ struct config_segment {
 	u32 vectors;
 	bool shared;
 	bool huge;
+	bool thp;		/* transparent huge pages */
+	int numa_node;		/* -1: any */
 	struct access access;
 	u32 nr_members;
 	u32 members[VMSHM_MEMBERS_MAX];	/* indices into config.members */
@@ -49,15 +52,22 @@ struct config_segment {
 
 struct config {
 	char *runtime_dir;
+	struct access control;	/* who may connect to the control socket */
+	char *metrics;		/* where they are served; NULL: nowhere */
 	u32 nr_members;
 	struct config_member *members;
 	u32 nr_segments;
 	struct config_segment *segments;
 };
 
+/* What is added to a configuration lies beside it, in PATH.d/NAME.conf. */
+#define CONFIG_MORE_DIR		".d"
+#define CONFIG_MORE_SUFFIX	".conf"
+
 /*
- * Read and check @path; @runtime_dir replaces what the file says unless NULL.
- * Every mistake is told on stderr as "file:line: what, what was expected".
+ * Read and check @path and what lies in its PATH.d; @runtime_dir replaces what
+ * the file says unless NULL. Every mistake is told on stderr as "file:line: what,
+ * what was expected".
  * Returns NULL when there was any, with their number in *@mistakes.
  */
 struct config *config_load(const char *path, const char *runtime_dir, unsigned int *mistakes);

@@ -14,6 +14,31 @@
 
 #define LINE_MAX_LEN 1024
 
+static __thread struct {
+	char *text;
+	size_t size, len;
+} copy;
+
+void say_copy(char *text, size_t size)
+{
+	copy.text = text;
+	copy.size = size;
+	copy.len = 0;
+	if (text)
+		*text = '\0';
+}
+
+static void copy_line(const char *line, size_t len)
+{
+	if (!copy.text || copy.size - copy.len < len + 2)
+		return;
+	if (copy.len)
+		copy.text[copy.len++] = '\n';
+	memcpy(copy.text + copy.len, line, len);
+	copy.len += len;
+	copy.text[copy.len] = '\0';
+}
+
 static void say_line(const char *prefix, const char *fmt, va_list args)
 {
 	char line[LINE_MAX_LEN];
@@ -25,6 +50,7 @@ static void say_line(const char *prefix, const char *fmt, va_list args)
 	len += more;
 	if (len > LINE_MAX_LEN - 1)
 		len = LINE_MAX_LEN - 1;
+	copy_line(line + strlen(prefix), (size_t)len - strlen(prefix));
 	line[len++] = '\n';
 	/* Nobody is left to tell when stderr itself fails. */
 	if (write(STDERR_FILENO, line, (size_t)len) < 0)

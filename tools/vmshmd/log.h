@@ -7,6 +7,7 @@
 #define VMSHMD_LOG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* "vmshmd: ...", with a newline added. From any thread. */
@@ -14,6 +15,12 @@ void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* The line as it is, with a newline added. */
 void say_plain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/*
+ * Until the next call, what this thread says goes to @text too, a line each
+ * without the prefix, as far as there is room; NULL: no more.
+ */
+void say_copy(char *text, size_t size);
 
 /* A number of bytes as "256M" where that is exact, in @buf. */
 struct size_text {

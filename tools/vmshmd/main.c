@@ -11,15 +11,19 @@
  *   server.c			all segments, the runtime directory, reload
  *   guard.c			memory that others can take away
  *   log.c			lines to stderr
+ *   control*.c			the control socket and metrics (control.h)
+ *   steer.c			what operators do to members
  *
  * Here: the command line, signals, and the event loop. All but the doorbell
- * thread runs in it.
+ * thread and those of the control socket runs in it.
  */
 #include "config.h"
+#include "control.h"
 #include "doorbell.h"
 #include "guard.h"
 #include "log.h"
 #include "server.h"
+#include "steer.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -79,14 +83,12 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	return 0;
 }
 
-static int on_reload(sd_event_source *source, const struct signalfd_siginfo *info, void *arg)
+static int reload(struct daemon *d)
 {
-	struct daemon *d = arg;
 	unsigned int mistakes;
 	struct config *config;
+	int err = -1;
 
-	(void)source;
-	(void)info;
 	config = config_load(d->options.config, d->options.runtime_dir, &mistakes);
 	if (!config)
 		say("not reloaded: %u mistake%s in %s; nothing has changed", mistakes,
@@ -94,9 +96,38 @@ static int on_reload(sd_event_source *source, const struct signalfd_siginfo *inf
 	else if (server_reload(d->server, config))
 		say("not reloaded; nothing has changed");
 	else
+		err = 0;
+	control_reloaded(err ? NULL : config);
+	if (!err)
 		say("reloaded %s", d->options.config);
 	config_free(config);
+	return err;
+}
+
+static int on_reload(sd_event_source *source, const struct signalfd_siginfo *info, void *arg)
+{
+	(void)source;
+	(void)info;
+	reload(arg);
 	return 0;
+}
+
+/* What the control socket was told. */
+static int carry_out(void *arg, enum control_order order, const char *member, const char *segment)
+{
+	struct daemon *d = arg;
+	struct segment *segments = server_segments(d->server);
+
+	switch (order) {
+	case CONTROL_RELOAD:
+		return reload(d);
+	case CONTROL_KICK:
+		return steer_kick(segments, member, segment);
+	case CONTROL_DRAIN:
+	case CONTROL_UNDRAIN:
+		return steer_drain(segments, member, segment, order == CONTROL_DRAIN);
+	}
+	return -1;
 }
 
 /* A segment needs a descriptor a vector and member, and some more. */
@@ -132,6 +163,9 @@ static int add_signals(sd_event *event, struct daemon *d)
 
 static int serve(struct daemon *d, struct config *config)
 {
+	const struct control_info control = {
+		.config_path = d->options.config, .carry_out = carry_out, .arg = d,
+	};
 	sd_event *event = NULL;
 	int err;
 
@@ -149,12 +183,17 @@ static int serve(struct daemon *d, struct config *config)
 		return EXIT_HOST;
 	}
 	d->server = server_start(event, config);
+	if (d->server && control_start(event, config, &control)) {
+		server_stop(d->server);
+		d->server = NULL;
+	}
 	config_free(config);
 	if (d->server) {
 		say("ready");
 		err = sd_event_loop(event);
 		if (err < 0)
 			say("the event loop failed: %s", strerror(-err));
+		control_stop();
 		server_stop(d->server);
 		if (err >= 0)
 			say("ended");

@@ -5,6 +5,7 @@
  */
 #include "seat.h"
 #include "client.h"
+#include "control_roster.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -193,6 +194,7 @@ static void admit(struct seat *seat, int fd, const struct ucred *who)
 		close(fd);
 		return;
 	}
+	roster_show_client(seat, who->pid, who->uid);
 	segment_set_presence(seat, true);
 	if (may_say(seat))
 		say("%s: connected: process %d, user %u, presence %" PRIu64, seat->bell->label,
@@ -223,6 +225,7 @@ static int on_connect(sd_event_source *source, int listen_fd, uint32_t events, v
 		admit(seat, fd, &who);
 		return 0;
 	}
+	roster_show_refusal(seat);
 	if (may_say(seat))
 		say("%s: refused: process %d, user %u, while another is connected",
 		    seat->bell->label, who.pid, who.uid);

@@ -4,7 +4,9 @@
  * out here.
  */
 #include "segment.h"
+#include "control_roster.h"
 #include "guard.h"
+#include "placement.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -63,12 +65,20 @@ static int make_memory(struct segment *s)
 		say("segment %s: cannot make its memory: %s", s->name, strerror(errno));
 		return -1;
 	}
+	if (placement_apply(s))
+		return -1;
 	s->map_len = s->huge ? g->size : g->side_off;
 	s->map = map_shared(s->memfd, s->map_len);
 	if (!s->map && s->huge) {
 		say("segment %s: needs %llu huge pages of 2 MiB and %" PRIu64
 		    " are free; raise vm.nr_hugepages or set huge_pages = false",
 		    s->name, g->size / HUGE_PAGE, huge_pages_free());
+		return -1;
+	}
+	/* Pages are reserved for the host as a whole: on a node they have to be taken. */
+	if (s->map && s->huge && s->numa_node >= 0 && fallocate(s->memfd, 0, 0, (off_t)g->size)) {
+		say("segment %s: NUMA node %d has too few huge pages of 2 MiB, %llu are needed: %s",
+		    s->name, s->numa_node, g->size / HUGE_PAGE, strerror(errno));
 		return -1;
 	}
 	if (!s->map || fallocate(s->memfd, 0, 0, (off_t)(s->huge ? g->half_off : g->side_off))) {
@@ -171,9 +181,15 @@ struct segment *segment_new(const struct config *config, const struct config_seg
 	s->vectors = wanted->vectors;
 	s->shared = wanted->shared;
 	s->huge = wanted->huge;
+	s->thp = wanted->thp;
+	s->numa_node = wanted->numa_node;
 	/* The configuration was checked: it fits. */
-	if (geometry_make(&s->geometry, wanted->size, wanted->nr_members, wanted->huge))
+	if (geometry_make(&s->geometry, wanted->size, wanted->nr_members,
+			  wanted->huge || wanted->thp))
 		abort();
+	/* Transparent ones go back in small pages. */
+	if (!s->huge)
+		s->geometry.page = VMSHM_PAGE;
 	if (getrandom(s->uuid, sizeof(s->uuid), 0) != (ssize_t)sizeof(s->uuid)) {
 		say("segment %s: no random numbers: %s", s->name, strerror(errno));
 		segment_free(s);
@@ -184,6 +200,7 @@ struct segment *segment_new(const struct config *config, const struct config_seg
 		return NULL;
 	}
 	write_tables(s);
+	s->shown = roster_segment_new(s);
 	return s;
 }
 
@@ -195,7 +212,9 @@ void segment_free(struct segment *s)
 		bell_put(s->seats[i].bell);
 	if (s->map)
 		munmap(s->map, s->map_len);
-	if (s->memfd >= 0)
+	if (s->shown)
+		roster_segment_put(s->shown);	/* closes the memfd after its last reader */
+	else if (s->memfd >= 0)
 		close(s->memfd);
 	free(s->seats);
 	free(s);
@@ -210,12 +229,36 @@ static void store_presence(void *arg)
 	vmshm_word_publish(&shared_member(seat->segment, seat->index)->presence, seat->presence);
 }
 
+static void store_draining(void *arg)
+{
+	struct seat *seat = arg;
+
+	__atomic_store_n(&shared_member(seat->segment, seat->index)->drain, seat->draining,
+			 __ATOMIC_RELEASE);
+}
+
+void segment_set_draining(struct seat *seat, bool on)
+{
+	struct segment *s = seat->segment;
+
+	seat->draining = on;
+	roster_show_drain(seat);
+	if (guarded(store_draining, seat))
+		say("segment %s: member %s: drain could not be published: no memory", s->name,
+		    seat->name);
+	for (u32 i = 0; i < s->nr_seats; i++)
+		bell_ring(s->seats[i].bell);
+}
+
 void segment_set_presence(struct seat *seat, bool here)
 {
 	struct segment *s = seat->segment;
 
 	if ((seat->presence & 1) != here)
 		seat->presence++;
+	roster_show_presence(seat);
+	if (!here && seat->draining)
+		segment_set_draining(seat, false);
 	/* A member may have punched the table's page out, and no memory be left. */
 	if (guarded(store_presence, seat))
 		say("segment %s: member %s: its presence could not be published: no memory",

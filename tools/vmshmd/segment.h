@@ -16,6 +16,7 @@
 
 struct client;
 struct segment;
+struct roster_segment;
 struct sd_event_source;
 
 /* How far the memory of a member that is gone has been given back. */
@@ -32,6 +33,7 @@ struct seat {
 	u32 cid;
 	u32 ivshmem_id;
 	u64 presence;		/* odd: connected */
+	bool draining;		/* its connections are to end; until it goes */
 	struct bell *bell;
 
 	/* The rest is seat.c's. */
@@ -54,11 +56,14 @@ struct segment {
 	u32 vectors;
 	bool shared;
 	bool huge;
+	bool thp;
+	int numa_node;		/* -1: any */
 	int memfd;
 	u8 *map;		/* header and tables; with huge pages all of it */
 	u64 map_len;
 	u32 nr_seats;
 	struct seat *seats;
+	struct roster_segment *shown;	/* to the control threads; has the memfd, too */
 };
 
 /* Make and lay out a segment: NULL when the host can't, said in the log. */
@@ -69,6 +74,9 @@ void segment_free(struct segment *segment);
 
 /* A member came or went: publish its presence and ring all others. */
 void segment_set_presence(struct seat *seat, bool here);
+
+/* Tell a member and its peers to begin no connections of its, or that they may. */
+void segment_set_draining(struct seat *seat, bool on);
 
 /*
  * Give back a part of what a member that is gone has written and what was

@@ -3,6 +3,7 @@
  * Segments as a whole: see server.h.
  */
 #include "server.h"
+#include "control_roster.h"
 #include "seat.h"
 
 #include <errno.h>
@@ -113,6 +114,10 @@ static void announce(const struct segment *s)
 	say("segment %s: %s%s, %u vector%s, %s: %s", s->name, size_text(s->geometry.size).text,
 	    s->huge ? " in huge pages" : "", s->vectors, s->vectors == 1 ? "" : "s",
 	    s->shared ? "a shared group" : "a couple", members);
+	if (s->thp)
+		say("segment %s: in transparent huge pages, where QEMU gets them", s->name);
+	if (s->numa_node >= 0)
+		say("segment %s: on NUMA node %d", s->name, s->numa_node);
 	if (s->shared)
 		say("segment %s: %s", s->name, sharing_means);
 }
@@ -133,6 +138,7 @@ static bool is_same(const struct segment *s, const struct config *config,
 {
 	if (s->geometry.size != wanted->size || s->vectors != wanted->vectors ||
 	    s->shared != wanted->shared || s->huge != wanted->huge ||
+	    s->thp != wanted->thp || s->numa_node != wanted->numa_node ||
 	    s->nr_seats != wanted->nr_members)
 		return false;
 	for (u32 i = 0; i < s->nr_seats; i++) {
@@ -298,7 +304,13 @@ static int take_over(struct server *server, const struct config *config)
 		server->segments = s;
 		announce(s);
 	}
+	roster_publish(config, server->segments);
 	return 0;
+}
+
+struct segment *server_segments(const struct server *server)
+{
+	return server->segments;
 }
 
 int server_reload(struct server *server, const struct config *config)
@@ -338,6 +350,7 @@ void server_stop(struct server *server)
 {
 	struct segment *s;
 
+	roster_publish(NULL, NULL);
 	while ((s = server->segments)) {
 		server->segments = s->next;
 		close_segment(server, s);
@@ -345,6 +358,7 @@ void server_stop(struct server *server)
 			seat_abandon(&s->seats[i]);
 		segment_free(s);
 	}
+	roster_stop();
 	if (server->lock_fd >= 0) {
 		unlinkat(server->dir_fd, LOCK_NAME, 0);
 		close(server->lock_fd);

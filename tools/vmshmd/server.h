@@ -9,6 +9,7 @@
 #include "config.h"
 
 struct sd_event;
+struct segment;
 struct server;
 
 /*
@@ -23,6 +24,9 @@ struct server *server_start(struct sd_event *event, const struct config *config)
  * then nothing has changed.
  */
 int server_reload(struct server *server, const struct config *config);
+
+/* All of them, the first of a list. */
+struct segment *server_segments(const struct server *server);
 
 /* Remove the sockets and let go of everything; VMs go on among themselves. */
 void server_stop(struct server *server);

@@ -79,6 +79,17 @@ struct sockaddr_vmshm {
 #define SO_VMSHM_NONBLOCK_TXRX		7	/* ENOPROTOOPT: VMCI's alone */
 #define SO_VMSHM_CONNECT_TIMEOUT_NEW	8	/* struct __kernel_sock_timeval */
 
+/* The one of the two that takes this program's struct timeval. */
+#ifndef __KERNEL__
+#if __BITS_PER_LONG == 64 || (defined(__x86_64__) && defined(__ILP32__))
+#define SO_VMSHM_CONNECT_TIMEOUT	SO_VMSHM_CONNECT_TIMEOUT_OLD
+#else
+#define SO_VMSHM_CONNECT_TIMEOUT \
+	(sizeof(time_t) == sizeof(__kernel_long_t) ? \
+	 SO_VMSHM_CONNECT_TIMEOUT_OLD : SO_VMSHM_CONNECT_TIMEOUT_NEW)
+#endif
+#endif
+
 /*
  * Options that AF_VSOCK does not have.
  *
@@ -124,6 +135,13 @@ struct vmshm_info {
 	__u64 rx_ring;
 	__u64 tx_ring;
 };
+
+/*
+ * MSG_ZEROCOPY's notifications (the kernel's msg_zerocopy document), as a
+ * struct sock_extended_err in a control message of this level and type.
+ */
+#define SOL_VMSHM			287	/* AF_VSOCK's */
+#define VMSHM_RECVERR			1
 
 /* On /dev/vmshm and on a socket: unsigned int *, the CID of this VM. */
 #define IOCTL_VMSHM_GET_LOCAL_CID	_IO(7, 0xb9)

@@ -1,0 +1,250 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# vmshmctl and the daemon behind it: what is shown, what is added and removed,
+# kick and drain, metrics, who may connect. The VMs are none (vm.c).
+
+set -u
+# shellcheck source=tests/ctl/common.sh
+source "$(dirname "$(readlink -f "$0")")/common.sh"
+
+# Each case has a daemon of its own; what it leaves is ended with its shell.
+begin() {
+	trap tidy EXIT
+	make_dir
+	config "$@"
+	daemon_start
+}
+is() { [[ $2 == "$3" ]] || fail "$1 is '$2', expected '$3'"; }
+refused() { # status text command...: vmshmctl refuses with this status and says this
+	local status=$1 text=$2 out got
+	shift 2
+	out=$(ctl "$@" 2>&1)
+	got=$?
+	[[ $got == "$status" && $out == *"$text"* ]] || fail "vmshmctl $*: status $got: $out"
+}
+
+place() { # MEMBER EXPRESSION VALUE: of its first place
+	[[ $(ctl --json members "$1" | jq -c ".[0].places[0] | $2") == "$3" ]]
+}
+wish_is() { [[ $(tell "$1" drain) == "$2" ]]; }
+
+case_status_and_version() {
+	begin && vm web-db web || return
+	is members "$(ctl --json status | jq -c '[.members, .segments, .couples, .seats, .connected]')" '[3,1,1,2,1]' &&
+		is config "$(ctl --json status | jq -r .config)" "$CONF" &&
+		is pid "$(ctl --json status | jq -r .pid)" "$DAEMON" &&
+		ctl status | grep -q '^connected  *1 of 2' &&
+		is version "$(ctl --json version | jq -r '.vmshmctl == .daemon.vmshmd and .abi == .daemon.abi')" true &&
+		daemon_stop
+}
+case_members_come_and_go() {
+	begin && vm web-db web || return
+	is connected "$(ctl members --json web | jq -c '.[0].places[0] | [.connected, .presence, .connects, .pid]')" \
+		"[true,1,1,${PIDS[web]}]" || return
+	"$VM" "$RUN" web-db web 2>/dev/null </dev/null && { fail "a second one was let in"; return; }
+	is refused "$(ctl members --json web | jq '.[0].places[0].refused')" 1 || return
+	vm_end web
+	soon place web "[.connected, .presence]" "[false,2]" &&
+		vm web-db web && is again "$(ctl members --json web | jq -c '.[0].places[0] | [.connected, .presence, .connects]')" \
+		'[true,3,2]' && ctl members | grep -q "^cache .*no segment"
+}
+case_couples_and_rings_are_the_guests_word() {
+	local before after
+	begin && vm web-db web && vm web-db db || return
+	before=$(ctl --json couples | jq '.[0].resident')
+	is state "$(ctl --json couples | jq -r '.[0].sides[0].guest_says.state')" down || return
+	for ((i = 0; i < 50; i++)); do ctl rings >/dev/null && ctl couples >/dev/null || return; done
+	after=$(ctl --json couples | jq '.[0].resident')
+	is "memory after reading what nobody touched" "$after" "$before" || return
+	is up "$(tell web up & tell db up; wait)" $'ok\nok' || return
+	is set "$(tell web 'set tx_bytes 123456789012')$(tell web 'set ring_full 7')$(tell web 'set connections 3')" okokok || return
+	is rings "$(ctl --json rings web | jq -c '.[] | select(.from == "web") | [.to, .guest_says.tx_bytes, .guest_says.ring_full, .guest_says.connections]')" \
+		'["db",123456789012,7,3]' &&
+		ctl couples web-db | grep -qF "the guests' word" && ctl rings | grep -qE '^web-db +web +db +115G'
+}
+case_each_ring() {
+	begin && vm web-db web && vm web-db db || return
+	is listed "$(tell web 'ring 0 16 80 1024')$(tell web 'ring 69632 12 81 1025')" okok || return
+	# What can't be: not on a page, too large, beyond the half, and a count that is a lie.
+	is lies "$(tell web 'ring 100 12 1 1')$(tell web 'ring 0 40 1 1')$(tell web 'ring 8323072 24 1 1')$(tell web 'ring 18446744073709547520 12 1 1')" okokokok || return
+	is rings "$(ctl --json rings --each | jq -c '[.[] | [.from, .to, .guest_says.from_port, .guest_says.to_port, .guest_says.size, .guest_says.waiting]]')" \
+		'[["db","web",1024,80,65536,1000],["db","web",1025,81,4096,1000]]' &&
+		ctl rings --each | grep -qE '^web-db +db +1024 +web +80 +4\.9K +1000B +64\.0K +open$' &&
+		tell db "set rings 99999999999" >/dev/null && is others "$(ctl --json rings --each db | jq 'length >= 2')" true &&
+		refused 2 "--each is not for" status --each
+}
+case_top_shows_rates() {
+	begin && vm web-db web || return
+	tell web 'set tx_msgs 1000' >/dev/null
+	(for ((i = 1; i < 60; i++)); do tell web "set tx_bytes $((i * 1000000))" >/dev/null; sleep 0.05; done) &
+	ctl --json top --count 2 --interval 0.5 | jq -s -e 'length == 2 and (.[1] | map(select(.from == "web"))[0].guest_says.tx_bytes_per_second > 1000000)' >/dev/null ||
+		fail "no rate" || return
+	ctl top --count 1 --interval 0.1 | grep -q '^SEGMENT .*BYTES/s\*' || return
+	# On a terminal: it draws, and q ends it.
+	(sleep 1; printf q; sleep 1) | timeout 20 script -qec "stty cols 120 rows 20; TERM=xterm $VMSHMCTL -s $RUN/control.sock top -i 0.2" "$DIR/screen" >/dev/null
+	grep -qa "the guests' word; q ends" "$DIR/screen" && grep -qa 'web-db' "$DIR/screen"
+}
+case_add_and_remove() {
+	begin && vm web-db web || return
+	ctl add member queue --cid=6 --mode=0600 >/dev/null && ctl add couple queue web --size=1M --vectors=1 >/dev/null || return
+	is file "$(<"$CONF.d/segment-queue-web.conf")" $'# Written by vmshmctl; see vmshmd.conf(5).\nsegments = ( { name = "queue-web"; members = [ "queue", "web" ]; size = "1M"; vectors = 1; } );' &&
+		is socket "$(stat -c %a "$RUN/queue-web/queue.sock")" 600 && vm queue-web queue 2>/dev/null
+	ctl add segment trio db cache queue --shared --size=16M >/dev/null &&
+		is couples "$(ctl --json status | jq .couples)" 5 &&
+		refused 3 "there is no member 'queue'" remove member queue &&
+		ctl remove segment trio >/dev/null && ctl remove couple queue web >/dev/null && ctl remove member queue >/dev/null &&
+		is members "$(ctl --json status | jq -c '[.members, .segments]')" '[3,1]' &&
+		is "what is left" "$(ls -A "$CONF.d")" "" && [[ ! -e $RUN/queue-web ]] &&
+		is "who was connected" "$(ctl --json members web | jq -c '.[0].places[0] | [.connected, .presence]')" '[true,1]'
+}
+case_add_what_cannot_be() {
+	begin || return
+	mkdir -p "$CONF.d"
+	refused 3 "CID 3 is given twice (before: $CONF:2)" add member x --cid 3 &&
+		refused 3 "there is no member 'nobody'" add couple web nobody &&
+		refused 3 "are a couple already ($CONF:3)" add couple db web &&
+		refused 2 "needs --cid" add member x &&
+		refused 2 "two members" add couple web &&
+		refused 2 "expected a number" add member x --cid 3x &&
+		refused 2 "no quotes" add couple web cache --owner 'a"b' &&
+		refused 2 "is no name" add member ../x --cid 9 &&
+		refused 2 "expected member, couple or segment" add thing x &&
+		refused 2 "--cid is not for" status --cid 3 &&
+		refused 2 "is no command" frobnicate &&
+		refused 1 "what vmshmctl has not added is removed by hand" remove couple web db &&
+		is left "$(ls -A "$CONF.d")" "" && ctl add couple web cache >/dev/null &&
+		refused 1 "is there already" add couple web cache || return
+	# The daemon refuses: a file stands where a socket is to be.
+	mkdir "$RUN/cache-db" && touch "$RUN/cache-db/db.sock"
+	refused 1 "is there and is no socket" add couple cache db && is left "$(ls "$CONF.d")" segment-web-cache.conf
+}
+case_add_without_a_daemon() {
+	begin && daemon_stop || return
+	ctl add couple web cache | grep -q "will read it when it starts" && daemon_start &&
+		is segments "$(ctl --json status | jq .segments)" 2 && refused 1 "no segment has a member" kick nobody
+}
+case_check() {
+	begin || return
+	ctl check | grep -q "is right" || return
+	mkdir -p "$CONF.d"
+	echo 'members = ( { name = "q"; cid = 1; } );' >"$CONF.d/10-q.conf"
+	echo 'nonsense = 1;' >"$CONF.d/20.conf"
+	echo 'not read {' >"$CONF.d/notes.txt"
+	refused 3 "$CONF.d/10-q.conf:1: 'cid' is 1, expected 3 to 65534" check &&
+		refused 3 "$CONF.d/20.conf:1: unknown setting 'nonsense' in a file of additions, expected one of: members, segments" check &&
+		refused 3 "2 mistakes in $CONF" check && refused 1 "2 mistakes" reload &&
+		is counted "$(ctl --json status | jq -c '[.reloads, .reloads_refused]')" '[0,1]'
+}
+case_kick() {
+	begin && vm web-db web && vm web-db db || return
+	refused 1 "there is no member web in a segment nope" kick web --segment nope &&
+		refused 1 "no segment has a member nobody" kick nobody || return
+	out=$(ctl kick web) || return
+	[[ $out == *"Not revoked: its QEMU has the memory mapped"* ]] || fail "$out" || return
+	is "the peer's bell" "$(tell db bell)" rang || return
+	soon place web "[.connected, .kicked, .presence]" "[false,1,2]" &&
+		is "who stays" "$(ctl --json members db | jq -c '.[0].places[0].connected')" true &&
+		ctl kick web | grep -q "not connected" && vm_end web && vm web-db web
+}
+case_drain() {
+	begin && vm web-db web && vm web-db db || return
+	is up "$(tell web up & tell db up; wait)" $'ok\nok' || return
+	tell web 'set connections 2' >/dev/null
+	tell db 'set connections 2' >/dev/null
+	# They were rung when the other came.
+	tell web bell >/dev/null
+	tell db bell >/dev/null
+	ctl drain web --timeout 60 >"$DIR/drain" 2>&1 &
+	local drain=$!
+	is bells "$(tell web bell)$(tell db bell)" rangrang || return
+	is wish "$(tell web drain) $(tell db drain)" "1 0 0 1" || return
+	soon grep -q "2 sides have not answered" "$DIR/drain" || return
+	is heard "$(tell web heed)$(tell db heed)" okok || return
+	soon grep -q "2 connections left (web-db: 2)" "$DIR/drain" || return
+	is shown "$(ctl --json members web | jq '.[0].places[0].draining')" true || return
+	tell web 'set connections 1' >/dev/null
+	tell db 'set connections 1' >/dev/null
+	soon grep -q "1 connection left" "$DIR/drain" || return
+	tell web 'set connections 0' >/dev/null
+	tell db 'set connections 0' >/dev/null
+	wait $drain || { cat "$DIR/drain"; return 1; }
+	grep -q "no connection is left" "$DIR/drain" || return
+	vm_end web
+	soon wish_is db "0 0" || fail "the wish outlives the member"
+}
+case_drain_that_takes_too_long_and_undo() {
+	begin && vm web-db web && vm web-db db || return
+	is up "$(tell web up & tell db up; wait)" $'ok\nok' || return
+	tell web 'set connections 5' >/dev/null
+	(sleep 0.5; tell web heed; tell db heed) >/dev/null &
+	refused 1 "5 connections left after 2 s" drain web --timeout 2 &&
+		is wish "$(tell web drain)" "1 0" && ctl drain web --undo >/dev/null && is undone "$(tell web drain)" "0 0" || return
+	# No module, nobody there: nothing to wait for.
+	ctl drain cache 2>&1 | grep -q "no segment has a member cache" && vm_end db && soon place db .connected false && ctl drain db >/dev/null
+}
+case_the_tables_page_is_punched_out() {
+	begin && vm web-db web && vm web-db db || return
+	is punch "$(tell web punch)" ok && ctl drain web --timeout 0 >/dev/null 2>&1
+	is "alive" "$(ctl --json status | jq .connected)" 2 && daemon_stop
+}
+case_metrics() {
+	local text port=$((20000 + RANDOM % 20000))
+	begin "metrics = \"$DIR/metrics.sock\";" && vm web-db web || return
+	tell web 'set tx_bytes 42' >/dev/null
+	text=$(curl -sf --max-time 20 --unix-socket "$DIR/metrics.sock" http://localhost/metrics) || fail "no metrics" || return
+	grep -qxF 'vmshm_member_connected{segment="web-db",member="web",cid="3"} 1' <<<"$text" &&
+		grep -qxF 'vmshm_guest_transmit_bytes_total{segment="web-db",member="web",peer="db"} 42' <<<"$text" &&
+		grep -qF "The guest's word." <<<"$text" || fail "$text" || return
+	# Each name once with its type, each line a sample or a comment.
+	awk '/^# TYPE /{ if ($3 in type) exit 1; type[$3] = 1; next } /^# HELP /{ next }
+		!/^vmshm_[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? [0-9]+$/{ exit 1 }' <<<"$text" || fail "no such format" || return
+	is "another page" "$(curl -s -o /dev/null -w '%{http_code}' --unix-socket "$DIR/metrics.sock" http://localhost/)" 404 &&
+		is "another method" "$(curl -s -o /dev/null -w '%{http_code}' -d x --unix-socket "$DIR/metrics.sock" http://localhost/metrics)" 405 &&
+		daemon_stop && [[ ! -e $DIR/metrics.sock ]] || return
+	config "metrics = \"127.0.0.1:$port\";"
+	daemon_start && curl -sf --max-time 20 "http://127.0.0.1:$port/metrics" | grep -q '^vmshm_couples 1$' || return
+	config 'metrics = "0.0.0.0:80";'
+	refused 3 "CONF:4: 'metrics' is '0.0.0.0:80', expected an absolute path, 127.0.0.1:PORT or [::1]:PORT" check 2>/dev/null ||
+		ctl check 2>&1 | grep -q "'metrics' is '0.0.0.0:80', expected an absolute path"
+}
+case_who_may_connect() {
+	begin 'control_group = "4321";' || return
+	is mode "$(stat -c '%a %g' "$RUN/control.sock")" "660 4321" || return
+	if ((EUID == 0)); then
+		setpriv --reuid 1234 --regid 4321 --clear-groups "$VMSHMCTL" -s "$RUN/control.sock" status >/dev/null || fail "the group is refused" || return
+		setpriv --reuid 1234 --regid 1234 --clear-groups "$VMSHMCTL" -s "$RUN/control.sock" status 2>&1 | grep -q "control_group" ||
+			fail "others are not refused" || return
+	fi
+	config 'control_group = "4322"; control_mode = "0600";'
+	ctl reload >/dev/null && is changed "$(stat -c '%a %g' "$RUN/control.sock")" "600 4322" && daemon_stop && [[ ! -e $RUN/control.sock ]] || return
+	config
+	mkdir "$RUN" 2>/dev/null
+	touch "$RUN/control.sock"
+	"$VMSHMD" --config "$CONF" 2>"$DIR/log"
+	is status $? 1 && said "control.sock is there and is no socket; remove it"
+}
+case_a_socket_from_systemd() {
+	type systemd-socket-activate >/dev/null 2>&1 || skip "there is no systemd-socket-activate"
+	trap tidy EXIT
+	mkdir -p "$DIR/ours"
+	config
+	systemd-socket-activate --fdname=control -l "$DIR/ours/control.sock" -E PATH "$VMSHMD" --config "$CONF" 2>"$DIR/log" &
+	DAEMON=$!
+	soon test -S "$DIR/ours/control.sock" || return
+	timeout 20 "$VMSHMCTL" -s "$DIR/ours/control.sock" --json status | jq -e '.segments == 1' >/dev/null || { cat "$DIR/log"; return 1; }
+	[[ ! -e $RUN/control.sock ]] && daemon_stop && [[ -S $DIR/ours/control.sock ]]
+}
+case_completion() {
+	local words
+	[[ -e /usr/share/bash-completion/bash_completion ]] || skip "there is no bash-completion"
+	begin || return
+	words=$(bash -c 'source /usr/share/bash-completion/bash_completion; source "$1"
+		complete_line() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMP_LINE="$*"; COMP_POINT=${#COMP_LINE}; COMPREPLY=(); _vmshmctl; echo "${COMPREPLY[*]}"; }
+		PATH=$(dirname "$2"):$PATH
+		complete_line vmshmctl dr; complete_line vmshmctl -s "$3" kick w; complete_line vmshmctl add member --c
+		complete_line vmshmctl -s "$3" couples ""' - ../../tools/vmshmctl/vmshmctl.bash "$VMSHMCTL" "$RUN/control.sock" 2>&1)
+	is words "$words" $'drain\nweb\n--config= --cid=\nweb-db'
+}
+
+run_cases

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The daemon's control socket: a line out, a line in. See ctl.h.
+ */
+#include "ctl.h"
+#include "control.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define PATIENCE_S	30
+
+struct daemon_link {
+	const char *path;
+	FILE *stream;
+};
+
+void (*die_first)(void);
+
+void die(int status, const char *fmt, ...)
+{
+	va_list args;
+
+	if (die_first)
+		die_first();
+	fflush(stdout);
+	fputs("vmshmctl: ", stderr);
+	va_start(args, fmt);
+	vfprintf(stderr, fmt, args);
+	va_end(args);
+	fputc('\n', stderr);
+	exit(status);
+}
+
+struct daemon_link *link_open(const struct options *o, bool quiet)
+{
+	const char *path = o->socket ? o->socket : CONFIG_DEFAULT_DIR "/" CONTROL_SOCKET;
+	struct timeval patience = { .tv_sec = PATIENCE_S };
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct daemon_link *link;
+	int fd;
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		die(EXIT_USAGE, "the socket's path %s is too long, expected at most %zu characters",
+		    path, sizeof(address.sun_path) - 1);
+	memcpy(address.sun_path, path, strlen(path) + 1);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		die(EXIT_REFUSED, "no socket: %s", strerror(errno));
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address))) {
+		int err = errno;
+
+		close(fd);
+		if (quiet)
+			return NULL;
+		if (err == EACCES)
+			die(EXIT_REFUSED,
+			    "%s: %s; expected a member of the group that control_group names", path,
+			    strerror(err));
+		die(EXIT_REFUSED, "%s: %s; is vmshmd running? (--socket names another one)", path,
+		    strerror(err));
+	}
+	link = calloc(1, sizeof(*link));
+	if (!link)
+		abort();
+	link->path = path;
+	link->stream = fdopen(fd, "r+");
+	if (!link->stream)
+		abort();
+	return link;
+}
+
+void link_close(struct daemon_link *link)
+{
+	if (!link)
+		return;
+	fclose(link->stream);
+	free(link);
+}
+
+json_t *link_ask(struct daemon_link *link, json_t *request, char **why)
+{
+	json_t *reply, *result = NULL;
+	json_error_t error;
+
+	*why = NULL;
+	errno = 0;
+	if (!request || json_dumpf(request, link->stream, JSON_COMPACT) ||
+	    fputc('\n', link->stream) == EOF || fflush(link->stream))
+		die(EXIT_REFUSED, "%s: %s", link->path, errno ? strerror(errno) : "it hung up");
+	json_decref(request);
+	reply = json_loadf(link->stream, JSON_DISABLE_EOF_CHECK, &error);
+	if (!json_is_object(reply))
+		die(EXIT_REFUSED, "%s: %s", link->path,
+		    feof(link->stream) ? "the daemon hung up" : "no answer that makes sense");
+	/* The end of its line. */
+	while (fgetc(link->stream) == ' ')
+		;
+	if (json_is_true(json_object_get(reply, "ok"))) {
+		result = json_incref(json_object_get(reply, "result"));
+	} else {
+		const char *said = json_string_value(json_object_get(reply, "error"));
+
+		*why = strdup(said ? said : "the daemon refused");
+		if (!*why)
+			abort();
+	}
+	json_decref(reply);
+	return result;
+}
+
+json_t *ask(const struct options *o, const char *command)
+{
+	struct daemon_link *link = link_open(o, false);
+	char *why;
+	json_t *result = link_ask(link, json_pack("{ss}", "command", command), &why);
+
+	link_close(link);
+	if (!result)
+		die(EXIT_REFUSED, "%s", why);
+	return result;
+}
+
+const char *str(const json_t *object, const char *key)
+{
+	const char *value = json_string_value(json_object_get(object, key));
+
+	return value ? value : "?";
+}
+
+unsigned long long num(const json_t *object, const char *key)
+{
+	return (unsigned long long)json_integer_value(json_object_get(object, key));
+}
+
+bool yes(const json_t *object, const char *key)
+{
+	return json_is_true(json_object_get(object, key));
+}
+
+void print_json(json_t *value)
+{
+	if (json_dumpf(value, stdout, JSON_INDENT(2)) || putchar('\n') == EOF || fflush(stdout))
+		die(EXIT_REFUSED, "the output cannot be written: %s", strerror(errno));
+	json_decref(value);
+}

@@ -9,7 +9,9 @@ import os
 import platform
 import re
 import shlex
+import shutil
 import subprocess
+import tempfile
 import time
 
 from measure import BUILD, TOP, Failed, Lab
@@ -162,12 +164,43 @@ class Machines(Lab):
 
     def __init__(self, place):
         self.place = place
-        super().__init__(f"bench-{place.name}", **place.settings)
+        self.beside = []
+        self.folder = tempfile.mkdtemp(prefix="vmshm-bench-")
+        super().__init__(f"bench-{place.name}", **{
+            key: value.replace("{run}", self.folder) for key, value in place.settings.items()})
+
+    def start_beside(self):
+        """What has to run before the VMs, a switch for instance."""
+        for command in self.place.beside:
+            with open(os.path.join(self.folder, "beside.log"), "ab") as log:
+                self.beside.append(subprocess.Popen(
+                    shlex.split(command.replace("{run}", self.folder)), stdout=log, stderr=log,
+                    stdin=subprocess.DEVNULL))
+        if self.beside:
+            time.sleep(2)
+        for process in self.beside:
+            if process.poll() is not None:
+                with open(os.path.join(self.folder, "beside.log"), encoding="utf-8") as log:
+                    raise Failed(f"{self.place.name}: {process.args[0]} has ended: "
+                                 f"{log.read().strip()[-300:]}")
+
+    def __exit__(self, *_):
+        super().__exit__()
+        for process in self.beside:
+            process.terminate()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self.beside = []
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self):
         self.lab("down", timeout=60)
         self.up = True
         try:
+            self.start_beside()
             self.lab("up", str(self.place.count), timeout=600)
             if self.place.pin:
                 self.lab("pin", self.place.pin)
@@ -190,7 +223,7 @@ class Machines(Lab):
 
     def pids(self):
         """The QEMUs, and the switch between them if it is a process."""
-        found = []
+        found = [process.pid for process in self.beside]
         for path in glob.glob(os.path.join(BUILD, "lab", self.env["LAB"], "*", "pid")) + \
                 glob.glob(os.path.join(BUILD, "lab", self.env["LAB"], "net.pid")):
             with open(path, encoding="utf-8") as file:
@@ -205,7 +238,8 @@ class Machines(Lab):
                 commands[os.path.basename(os.path.dirname(path))] = file.read().strip()
         return {"status": self.lab("status").splitlines(), "commands": commands,
                 "settings": self.place.settings, "tune": self.place.tune,
-                "servers": self.place.servers, "pin": self.place.pin}
+                "servers": self.place.servers, "pin": self.place.pin,
+                "beside": self.place.beside}
 
     def run(self, words, timeout):  # pylint: disable=arguments-differ
         """A command in VM a; its output."""

@@ -4,15 +4,17 @@
 [plan]      title, repetitions, seconds (of one measurement)
 [place X]   where: kind = native, or vms with the lab's settings in capitals;
             count (of VMs), pin, tune (a shell command a line, run in each VM),
-            servers (a command a line), server in (a or b), needs (a shell
-            command that fails, and says why, where the machine can't do it)
+            servers (a command a line), server in (a or b), beside (a command
+            of this machine's a line, from before the boot to the end), needs (a
+            shell command that fails, and says why, where the machine can't do it)
 [load X]    what: about, unit, better (more or less), value (a path into the
             command's JSON, or /regular expression/), vary NAME (values, each
             tried), keep (more paths to keep), places; then the commands of its sides:
             side NAME = command, side NAME at PLACE = command where it differs
             there, value NAME = where a side's figure stands differently
 
-A command may hold {seconds} and the names that the load varies.
+A load's command may hold {seconds}, {whole seconds} and the names that it varies;
+what belongs to a place may hold {run}, a folder that exists as long as it is up.
 """
 import configparser
 import fnmatch
@@ -38,6 +40,7 @@ class Place:
         self.tune = section.pop("tune", "").strip().splitlines()
         self.servers = section.pop("servers", "").strip().splitlines()
         self.server_in = section.pop("server in", "b" if self.count > 1 else "a")
+        self.beside = section.pop("beside", "").strip().splitlines()
         self.needs = section.pop("needs", "")
         self.about = section.pop("about", name)
         self.settings = {key: section.pop(key) for key in list(section) if key.isupper()}

@@ -109,6 +109,7 @@ def background():
 
 def program_path(words):
     """The command with the path of the project's own program, where it is one."""
+    words = [word.replace("{build}", BUILD) for word in words]
     for folder in ("bench", "bench/mechanisms", "bench/layers"):
         path = os.path.join(BUILD, folder, words[0])
         if "/" not in words[0] and os.path.exists(path):

@@ -14,7 +14,8 @@
             there, value NAME = where a side's figure stands differently
 
 A load's command may hold {seconds}, {whole seconds} and the names that it varies;
-what belongs to a place may hold {run}, a folder that exists as long as it is up.
+each may hold {build}, the build folder, which is not needed where a program of the
+project's own is the first word; what belongs to a place may hold {run}, a folder that exists as long as it is up.
 """
 import configparser
 import fnmatch

@@ -99,7 +99,7 @@ static void find_bell(void)
 						       MAP_SHARED, fd, 0);
 
 		if (map == MAP_FAILED)
-			die("cannot map the device (is iomem=relaxed on the kernel's command line?)");
+			die("cannot map the device (boot with iomem=relaxed)");
 		bell = (uint32_t *)((char *)map + REGISTER);
 	}
 	globfree(&found);
@@ -147,7 +147,7 @@ static double measure(void (*once)(void))
 
 static const struct argp_option argp_options[] = {
 	{ "len", 'l', "BYTES", 0, "of a message, for copy (65536)", 0 },
-	{ "peer", 'p', "ID", 0, "whom doorbell rings: this VM's own CID (ivshmem's number of the peer)", 0 },
+	{ "peer", 'p', "ID", 0, "whom doorbell rings: in a couple, one's own CID", 0 },
 	{ "seconds", 't', "SECS", 0, "about how long (1)", 0 },
 	{ 0 }
 };
@@ -206,7 +206,7 @@ int main(int argc, char **argv)
 	if (!strcmp(what, "syscall")) {
 		took = measure(call_once);
 	} else if (!strcmp(what, "exit") || !strcmp(what, "doorbell")) {
-		if ((*what == 'd') != (peer != NOBODY)) {
+		if (*what == 'd' ? peer == NOBODY : peer != NOBODY) {
 			fprintf(stderr, "bounds: doorbell wants --peer, exit wants none\n");
 			return 1;
 		}

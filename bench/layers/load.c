@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The messages whose path bench/layers counts: one at a time, to a receiver that
- * sleeps, with a pause after each, so that all it causes on either side (the
- * acknowledgement, the timer) falls into its own window.
+ * sleeps, with a pause after each, so that all it causes on either side (TCP's
+ * ACK, a timer) falls into its own window.
  *
  *	layers_load --serve [--family F]		in the VM that receives
  *	layers_load --client PEER [--family F] -l LEN	in the one that sends
@@ -77,6 +77,9 @@ static void never_poll(int fd)
 
 static socklen_t address(struct sockaddr_storage *a, const char *host)
 {
+	struct sockaddr_vmshm vm = { .svm_family = family, .svm_port = PORT,
+				     .svm_cid = host ? strtoul(host, NULL, 10) : VMSHM_CID_ANY };
+
 	if (family == AF_INET) {
 		struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(PORT) };
 
@@ -84,14 +87,9 @@ static socklen_t address(struct sockaddr_storage *a, const char *host)
 			die(host);
 		memcpy(a, &in, sizeof(in));
 		return sizeof(in);
-	} else {
-		struct sockaddr_vmshm vm = { .svm_family = family, .svm_port = PORT,
-					     .svm_cid = host ? strtoul(host, NULL, 10) :
-							       VMSHM_CID_ANY };
-
-		memcpy(a, &vm, sizeof(vm));
-		return sizeof(vm);
 	}
+	memcpy(a, &vm, sizeof(vm));
+	return sizeof(vm);
 }
 
 static int listener(void)

@@ -6,6 +6,8 @@
 #ifndef LAYERS_MARKER_H
 #define LAYERS_MARKER_H
 
+#include <sys/cdefs.h>
+
 /* nopl MARKER_MAGIC + n(%rax): 0f 1f 80 and four bytes, the lowest of them n. */
 #define MARKER_MAGIC	0x564d5300
 #define MARKER_BYTES	7
@@ -15,6 +17,9 @@
 #define MARKER_RECEIVE	2	/* ... where it was received */
 #define MARKER_BASE	3	/* it was the sender's pause alone */
 
-#define marker(n) __asm__ __volatile__("nopl %c0(%%rax)" : : "i" (MARKER_MAGIC + (n)) : "memory")
+static __always_inline void marker(int n)
+{
+	__asm__ __volatile__("nopl %c0(%%rax)" : : "i" (MARKER_MAGIC + n) : "memory");
+}
 
 #endif

@@ -10,9 +10,6 @@
  * FILE gets one record a window, of the machine's own byte order: the marker's
  * number and how many pairs follow (32 bits each), and the pairs, address and
  * count (64 bits each). All user-space addresses together are address 0.
- *
- * Debian's QEMU has the interface and ships no header, so what is used of it is
- * declared here, as of interface version 1.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -22,39 +19,13 @@
 #include <string.h>
 
 #include "marker.h"
+#include "qemu-plugin.h"
 
 #define EXPORT __attribute__((visibility("default")))
 #define KERNEL_HALF	(1ULL << 63)
 #define SLOTS		(1U << 21)	/* of the hash table; a kernel executes a quarter of it */
 
-struct qemu_plugin_tb;
-struct qemu_plugin_insn;
-
-struct qemu_info {
-	const char *target_name;
-	struct {
-		int min, cur;
-	} version;
-	bool system_emulation;
-	struct {
-		int smp_vcpus, max_vcpus;
-	} system;
-};
-
-void qemu_plugin_register_vcpu_tb_trans_cb(uint64_t id, void (*cb)(uint64_t,
-								   struct qemu_plugin_tb *));
-size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
-struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t index);
-const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
-size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
-uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
-void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn,
-					    void (*cb)(unsigned int, void *), int flags, void *data);
-void qemu_plugin_register_vcpu_insn_exec_inline(struct qemu_plugin_insn *insn, int op,
-						void *counter, uint64_t add);
-
 EXPORT int qemu_plugin_version = 1;
-EXPORT int qemu_plugin_install(uint64_t id, const struct qemu_info *info, int argc, char **argv);
 
 /* Open addressing; the generated code holds pointers into it, so it never grows. */
 static struct counter {
@@ -133,25 +104,25 @@ static void translated(uint64_t id, struct qemu_plugin_tb *tb)
 	(void)id;
 	for (size_t i = 0; i < qemu_plugin_tb_n_insns(tb); i++) {
 		struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
+		uint64_t *counter = counter_of(qemu_plugin_insn_vaddr(insn));
 		uint32_t number;
 
 		if (is_marker(insn, &number))
 			qemu_plugin_register_vcpu_insn_exec_cb(insn, window, 0,
 							       (void *)(uintptr_t)number);
 		else
-			qemu_plugin_register_vcpu_insn_exec_inline(insn, 0,
-								   counter_of(qemu_plugin_insn_vaddr(insn)), 1);
+			qemu_plugin_register_vcpu_insn_exec_inline(insn, 0, counter, 1);
 	}
 }
 
-int qemu_plugin_install(uint64_t id, const struct qemu_info *info, int argc, char **argv)
+EXPORT int qemu_plugin_install(uint64_t id, const struct qemu_info *info, int argc, char **argv)
 {
 	if (argc != 1 || strncmp(argv[0], "out=", 4)) {
 		fprintf(stderr, "layers plugin: expected out=FILE and nothing else\n");
 		return -1;
 	}
 	if (info->system_emulation && info->system.smp_vcpus > 1) {
-		fprintf(stderr, "layers plugin: a VM with one vCPU is counted exactly; this has %d\n",
+		fprintf(stderr, "layers plugin: only one vCPU is counted exactly; this VM has %d\n",
 			info->system.smp_vcpus);
 		return -1;
 	}

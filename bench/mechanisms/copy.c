@@ -9,7 +9,7 @@
 
 #include "vmshm.h"
 
-const char mech_doc[] = "Messages through AF_VMSHM's ring, copied in several ways.";
+const char *const mech_doc = "Messages through AF_VMSHM's ring, copied in several ways.";
 
 static void *dpdk_copy(void *to, const void *from, size_t len)
 {
@@ -40,8 +40,7 @@ static inline void *stream_copy(void *to, const void *from, size_t len)
 	return to;
 }
 
-MECH_INLINE unsigned int push(struct mech *m, int dir, const u8 *msgs, unsigned int n,
-			      mech_copy copy)
+static __always_inline u32 push(struct mech *m, int dir, const u8 *msgs, u32 n, mech_copy copy)
 {
 	struct vmshm_prod *p = &((struct mech_vmshm *)m->data)[dir].prod;
 	u64 len = mech_vmshm_fill(m, p, msgs, n, copy);
@@ -51,7 +50,7 @@ MECH_INLINE unsigned int push(struct mech *m, int dir, const u8 *msgs, unsigned 
 	return len / m->size;
 }
 
-MECH_INLINE unsigned int pull(struct mech *m, int dir, u8 *msgs, unsigned int n, mech_copy copy)
+static __always_inline u32 pull(struct mech *m, int dir, u8 *msgs, u32 n, mech_copy copy)
 {
 	struct vmshm_cons *c = &((struct mech_vmshm *)m->data)[dir].cons;
 	u64 len = mech_vmshm_drain(m, c, msgs, n, copy);
@@ -62,12 +61,12 @@ MECH_INLINE unsigned int pull(struct mech *m, int dir, u8 *msgs, unsigned int n,
 }
 
 #define WAY(name, in, out)								\
-MECH_INLINE unsigned int name##_push(struct mech *m, int dir, const u8 *msgs,		\
+static __always_inline u32 name##_push(struct mech *m, int dir, const u8 *msgs,		\
 				     unsigned int n)					\
 {											\
 	return push(m, dir, msgs, n, in);						\
 }											\
-MECH_INLINE unsigned int name##_pull(struct mech *m, int dir, u8 *msgs, unsigned int n)	\
+static __always_inline u32 name##_pull(struct mech *m, int dir, u8 *msgs, u32 n)	\
 {											\
 	return pull(m, dir, msgs, n, out);						\
 }											\
@@ -79,9 +78,10 @@ WAY(movsb, movsb_copy, movsb_copy);
 WAY(past_in, stream_copy, mech_memcpy);
 
 const struct mech_variant mech_variants[] = {
-	{ "memcpy", "the C library's", mech_vmshm_setup, NULL, &libc },
-	{ "rte_memcpy", "DPDK's", mech_vmshm_setup, NULL, &dpdk },
-	{ "movsb", "rep movsb", mech_vmshm_setup, NULL, &movsb },
-	{ "non-temporal", "stores past the caches into the ring", mech_vmshm_setup, NULL, &past_in },
+	{ "memcpy", "the C library's", mech_vmshm_setup, NULL, libc },
+	{ "rte_memcpy", "DPDK's", mech_vmshm_setup, NULL, dpdk },
+	{ "movsb", "rep movsb", mech_vmshm_setup, NULL, movsb },
+	{ "non-temporal", "stores past the caches into the ring", mech_vmshm_setup, NULL,
+	  past_in },
 	{ 0 }
 };

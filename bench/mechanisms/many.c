@@ -14,15 +14,14 @@
 
 #include "vmshm.h"
 
-const char mech_doc[] = "Messages of many connections, through one ring or one each.";
+const char *const mech_doc = "Messages of many connections, through one ring or one each.";
 
 #define QUEUE	65536	/* connections that can wait, as many as there can be */
 
 struct connection {
+	u64 sent __aligned(MECH_LINE);
+	u64 received __aligned(MECH_LINE);
 	struct mech_vmshm v;
-	u64 sent __attribute__((aligned(MECH_LINE)));
-	u64 received __attribute__((aligned(MECH_LINE)));
-	bool queued;		/* receiver: in mine[] */
 };
 
 struct connections {
@@ -44,7 +43,7 @@ static void setup(struct mech *m, unsigned int rings)
 
 	if (m->rtt)
 		mech_die("round trips are not measured here");
-	all.c = mech_memory(m, m->connections * sizeof(*all.c));
+	all.c = mech_memory(m, sizeof(*all.c) * m->connections);
 	all.entries = mech_memory(m, QUEUE * sizeof(u32));
 	all.mine = mech_memory(m, QUEUE * sizeof(u32));
 	for (unsigned int i = 0; i < rings; i++)
@@ -87,7 +86,7 @@ static inline void number_them(struct mech *m, u8 *msgs, struct connection *c)
 	}
 }
 
-static inline bool check_them(struct mech *m, const u8 *msgs, unsigned int n, struct connection *c)
+static inline bool check_them(struct mech *m, const u8 *msgs, u32 n, struct connection *c)
 {
 	struct mech_side *s = &m->side[1];
 
@@ -254,14 +253,25 @@ static void one_consumer(struct mech *m)
 	}
 }
 
-static const struct mech_loops one = { .producer = one_producer, .consumer = one_consumer };
-static const struct mech_loops scan = { .producer = scan_producer, .consumer = scan_consumer };
-static const struct mech_loops queue = { .producer = queue_producer, .consumer = queue_consumer };
+static void queue(struct mech *m, enum mech_role role)
+{
+	(role == MECH_CONSUMER ? queue_consumer : queue_producer)(m);
+}
+
+static void scan(struct mech *m, enum mech_role role)
+{
+	(role == MECH_CONSUMER ? scan_consumer : scan_producer)(m);
+}
+
+static void one(struct mech *m, enum mech_role role)
+{
+	(role == MECH_CONSUMER ? one_consumer : one_producer)(m);
+}
 
 const struct mech_variant mech_variants[] = {
 	{ "own-queue", "a ring each, and a queue of those that have something", setup_queue, NULL,
-	  &queue },
-	{ "own-scan", "a ring each, looked at in turn", setup_own, NULL, &scan },
-	{ "one", "all in one ring", setup_one, NULL, &one },
+	  queue },
+	{ "own-scan", "a ring each, looked at in turn", setup_own, NULL, scan },
+	{ "one", "all in one ring", setup_one, NULL, one },
 	{ 0 }
 };

@@ -104,9 +104,9 @@ static void *run_side(void *arg)
 		mech_die("cannot pin a thread to core %d", s->core);
 	pthread_barrier_wait(&start_line);
 	if (mech.rtt)
-		(which ? variant->loops->pong : variant->loops->ping)(&mech);
+		variant->loop(&mech, which ? MECH_PONG : MECH_PING);
 	else
-		(which ? variant->loops->consumer : variant->loops->producer)(&mech);
+		variant->loop(&mech, which ? MECH_CONSUMER : MECH_PRODUCER);
 	s->cpu = clock_of(CLOCK_THREAD_CPUTIME_ID);
 	return NULL;
 }

@@ -18,7 +18,13 @@
 #include <stdint.h>
 #include <string.h>
 
+#include <sys/cdefs.h>
+
 #include <vmshm/ring.h>
+
+#ifndef __aligned
+#define __aligned(n) __attribute__((aligned(n)))
+#endif
 
 #define MECH_LINE	128	/* two cache lines: the prefetcher takes them in pairs */
 #define MECH_MAX_BURST	256
@@ -34,7 +40,7 @@ struct mech_side {
 	size_t slot;
 	double cpu;		/* seconds of processor time its thread used */
 	int core;
-} __attribute__((aligned(MECH_LINE)));
+} __aligned(MECH_LINE);
 
 struct mech {
 	/* Told by the command line. */
@@ -54,22 +60,20 @@ struct mech {
 	void *data;			/* the program's own */
 };
 
-struct mech_loops {
-	void (*producer)(struct mech *m);
-	void (*consumer)(struct mech *m);
-	void (*ping)(struct mech *m);
-	void (*pong)(struct mech *m);
-};
+enum mech_role { MECH_PRODUCER, MECH_CONSUMER, MECH_PING, MECH_PONG };
+
+/* Runs one thread's loop until it is over. */
+typedef void (*mech_loop)(struct mech *m, enum mech_role role);
 
 struct mech_variant {
 	const char *name, *what;
 	void (*setup)(struct mech *m);
 	void (*wake)(struct mech *m);	/* ends waiting after stop was set; may be null */
-	const struct mech_loops *loops;
+	mech_loop loop;
 };
 
 /* A program defines these two; the last variant has no name. */
-extern const char mech_doc[];
+extern const char *const mech_doc;
 extern const struct mech_variant mech_variants[];
 
 /* Zeroed memory, in huge pages if m->huge and the system has them; never freed. */
@@ -98,7 +102,7 @@ static inline u8 *mech_buffers(struct mech *m, struct mech_side *s)
 	return at;
 }
 
-static inline void mech_number(struct mech *m, struct mech_side *s, u8 *msgs, unsigned int n)
+static inline void mech_number(struct mech *m, struct mech_side *s, u8 *msgs, u32 n)
 {
 	for (unsigned int i = 0; i < n; i++) {
 		u64 number = s->next + i;
@@ -107,7 +111,7 @@ static inline void mech_number(struct mech *m, struct mech_side *s, u8 *msgs, un
 	}
 }
 
-static inline void mech_check(struct mech *m, struct mech_side *s, const u8 *msgs, unsigned int n)
+static inline void mech_check(struct mech *m, struct mech_side *s, const u8 *msgs, u32 n)
 {
 	for (unsigned int i = 0; i < n; i++) {
 		u64 number;
@@ -126,12 +130,10 @@ static inline void mech_check(struct mech *m, struct mech_side *s, const u8 *msg
  * Up to n messages into, or out of, direction 0 or 1; returns how many went.
  * Direction 1 is only used by round trips.
  */
-typedef unsigned int (*mech_push)(struct mech *m, int dir, const u8 *msgs, unsigned int n);
-typedef unsigned int (*mech_pull)(struct mech *m, int dir, u8 *msgs, unsigned int n);
+typedef unsigned int (*mech_push)(struct mech *m, int dir, const u8 *msgs, u32 n);
+typedef unsigned int (*mech_pull)(struct mech *m, int dir, u8 *msgs, u32 n);
 
-#define MECH_INLINE static inline __attribute__((always_inline))
-
-MECH_INLINE void mech_producer(struct mech *m, mech_push push)
+static __always_inline void mech_producer(struct mech *m, mech_push push)
 {
 	struct mech_side *s = &m->side[0];
 
@@ -155,7 +157,7 @@ MECH_INLINE void mech_producer(struct mech *m, mech_push push)
 	}
 }
 
-MECH_INLINE void mech_consumer(struct mech *m, mech_pull pull)
+static __always_inline void mech_consumer(struct mech *m, mech_pull pull)
 {
 	struct mech_side *s = &m->side[1];
 
@@ -173,7 +175,7 @@ MECH_INLINE void mech_consumer(struct mech *m, mech_pull pull)
 }
 
 /* False when it is over. */
-MECH_INLINE bool mech_push_one(struct mech *m, mech_push push, int dir, const u8 *msg)
+static __always_inline bool mech_push_one(struct mech *m, mech_push push, int dir, const u8 *msg)
 {
 	while (!push(m, dir, msg, 1)) {
 		if (mech_stopped(m))
@@ -183,7 +185,7 @@ MECH_INLINE bool mech_push_one(struct mech *m, mech_push push, int dir, const u8
 	return true;
 }
 
-MECH_INLINE bool mech_pull_one(struct mech *m, mech_pull pull, int dir, u8 *msg)
+static __always_inline bool mech_pull_one(struct mech *m, mech_pull pull, int dir, u8 *msg)
 {
 	while (!pull(m, dir, msg, 1)) {
 		if (mech_stopped(m))
@@ -193,7 +195,7 @@ MECH_INLINE bool mech_pull_one(struct mech *m, mech_pull pull, int dir, u8 *msg)
 	return true;
 }
 
-MECH_INLINE void mech_ping(struct mech *m, mech_push push, mech_pull pull)
+static __always_inline void mech_ping(struct mech *m, mech_push push, mech_pull pull)
 {
 	struct mech_side *s = &m->side[0];
 
@@ -212,7 +214,7 @@ MECH_INLINE void mech_ping(struct mech *m, mech_push push, mech_pull pull)
 	}
 }
 
-MECH_INLINE void mech_pong(struct mech *m, mech_push push, mech_pull pull)
+static __always_inline void mech_pong(struct mech *m, mech_push push, mech_pull pull)
 {
 	struct mech_side *s = &m->side[1];
 
@@ -227,15 +229,31 @@ MECH_INLINE void mech_pong(struct mech *m, mech_push push, mech_pull pull)
 	}
 }
 
-/* The loops around a push() and a pull(), as struct mech_loops NAME. */
-#define MECH_LOOPS(name, push, pull)						\
-static void name##_producer(struct mech *m) { mech_producer(m, push); }	\
-static void name##_consumer(struct mech *m) { mech_consumer(m, pull); }	\
-static void name##_ping(struct mech *m) { mech_ping(m, push, pull); }		\
-static void name##_pong(struct mech *m) { mech_pong(m, push, pull); }		\
-static const struct mech_loops name = {					\
-	.producer = name##_producer, .consumer = name##_consumer,		\
-	.ping = name##_ping, .pong = name##_pong,				\
+static __always_inline void mech_run(struct mech *m, enum mech_role role, mech_push push,
+				     mech_pull pull)
+{
+	switch (role) {
+	case MECH_PRODUCER:
+		mech_producer(m, push);
+		break;
+	case MECH_CONSUMER:
+		mech_consumer(m, pull);
+		break;
+	case MECH_PING:
+		mech_ping(m, push, pull);
+		break;
+	case MECH_PONG:
+		mech_pong(m, push, pull);
+		break;
+	}
 }
+
+/* The loops around a push() and a pull(), as the mech_loop NAME. */
+#define MECH_LOOPS(name, push, pull)				\
+static void name(struct mech *m, enum mech_role role)		\
+{								\
+	mech_run(m, role, push, pull);				\
+}								\
+struct mech
 
 #endif

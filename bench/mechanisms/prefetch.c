@@ -12,14 +12,14 @@
 #define POOL	(32UL << 20)
 #define AHEAD	4	/* buffers, or cache lines of a stream */
 
-const char mech_doc[] = "Messages in scattered buffers or in a stream, with and without prefetch.";
+const char *const mech_doc = "Messages in scattered buffers or side by side, prefetched or not.";
 
 struct pool {
+	u64 next __aligned(MECH_LINE);	/* the producer's */
 	struct mech_vmshm *rings;
 	u8 *base;
 	u64 buffers;		/* how many, a power of two */
 	u64 bytes;		/* of one */
-	u64 next __attribute__((aligned(MECH_LINE)));	/* the producer's */
 };
 
 static struct pool pools[2];
@@ -49,7 +49,7 @@ static void setup_buffers(struct mech *m)
 	m->data = pools;
 }
 
-MECH_INLINE unsigned int buffers_push(struct mech *m, int dir, const u8 *msgs, unsigned int n)
+static __always_inline u32 buffers_push(struct mech *m, int dir, const u8 *msgs, u32 n)
 {
 	struct pool *pool = &pools[dir];
 	struct vmshm_prod *p = &pool->rings[dir].prod;
@@ -74,13 +74,13 @@ MECH_INLINE unsigned int buffers_push(struct mech *m, int dir, const u8 *msgs, u
 	return n;
 }
 
-MECH_INLINE void fetch(const u8 *at, size_t size)
+static __always_inline void fetch(const u8 *at, size_t size)
 {
 	for (size_t i = 0; i < size && i < 4 * 64; i += 64)
 		_mm_prefetch((const char *)at + i, _MM_HINT_T0);
 }
 
-MECH_INLINE unsigned int pull_buffers(struct mech *m, int dir, u8 *msgs, unsigned int n, bool ahead)
+static __always_inline u32 pull_buffers(struct mech *m, int dir, u8 *msgs, u32 n, bool ahead)
 {
 	struct pool *pool = &pools[dir];
 	struct vmshm_cons *c = &pool->rings[dir].cons;
@@ -107,17 +107,17 @@ MECH_INLINE unsigned int pull_buffers(struct mech *m, int dir, u8 *msgs, unsigne
 	return n;
 }
 
-MECH_INLINE unsigned int buffers_pull(struct mech *m, int dir, u8 *msgs, unsigned int n)
+static __always_inline u32 buffers_pull(struct mech *m, int dir, u8 *msgs, u32 n)
 {
 	return pull_buffers(m, dir, msgs, n, false);
 }
 
-MECH_INLINE unsigned int buffers_ahead_pull(struct mech *m, int dir, u8 *msgs, unsigned int n)
+static __always_inline u32 buffers_ahead_pull(struct mech *m, int dir, u8 *msgs, u32 n)
 {
 	return pull_buffers(m, dir, msgs, n, true);
 }
 
-MECH_INLINE unsigned int stream_push(struct mech *m, int dir, const u8 *msgs, unsigned int n)
+static __always_inline u32 stream_push(struct mech *m, int dir, const u8 *msgs, u32 n)
 {
 	struct vmshm_prod *p = &((struct mech_vmshm *)m->data)[dir].prod;
 	u64 len = mech_vmshm_fill(m, p, msgs, n, mech_memcpy);
@@ -127,7 +127,7 @@ MECH_INLINE unsigned int stream_push(struct mech *m, int dir, const u8 *msgs, un
 	return len / m->size;
 }
 
-MECH_INLINE unsigned int pull_stream(struct mech *m, int dir, u8 *msgs, unsigned int n, bool ahead)
+static __always_inline u32 pull_stream(struct mech *m, int dir, u8 *msgs, u32 n, bool ahead)
 {
 	struct vmshm_cons *c = &((struct mech_vmshm *)m->data)[dir].cons;
 	u64 len = mech_vmshm_drain(m, c, msgs, n, mech_memcpy);
@@ -143,12 +143,12 @@ MECH_INLINE unsigned int pull_stream(struct mech *m, int dir, u8 *msgs, unsigned
 	return len / m->size;
 }
 
-MECH_INLINE unsigned int stream_pull(struct mech *m, int dir, u8 *msgs, unsigned int n)
+static __always_inline u32 stream_pull(struct mech *m, int dir, u8 *msgs, u32 n)
 {
 	return pull_stream(m, dir, msgs, n, false);
 }
 
-MECH_INLINE unsigned int stream_ahead_pull(struct mech *m, int dir, u8 *msgs, unsigned int n)
+static __always_inline u32 stream_ahead_pull(struct mech *m, int dir, u8 *msgs, u32 n)
 {
 	return pull_stream(m, dir, msgs, n, true);
 }
@@ -159,9 +159,11 @@ MECH_LOOPS(stream, stream_push, stream_pull);
 MECH_LOOPS(stream_ahead, stream_push, stream_ahead_pull);
 
 const struct mech_variant mech_variants[] = {
-	{ "buffers", "scattered, no prefetch", setup_buffers, NULL, &buffers },
-	{ "buffers-prefetch", "scattered, four buffers ahead", setup_buffers, NULL, &buffers_ahead },
-	{ "stream", "side by side, no prefetch", mech_vmshm_setup, NULL, &stream },
-	{ "stream-prefetch", "side by side, four lines ahead", mech_vmshm_setup, NULL, &stream_ahead },
+	{ "buffers", "scattered, no prefetch", setup_buffers, NULL, buffers },
+	{ "buffers-prefetch", "scattered, four buffers ahead", setup_buffers, NULL,
+	  buffers_ahead },
+	{ "stream", "side by side, no prefetch", mech_vmshm_setup, NULL, stream },
+	{ "stream-prefetch", "side by side, four lines ahead", mech_vmshm_setup, NULL,
+	  stream_ahead },
 	{ 0 }
 };

@@ -11,7 +11,7 @@
 
 #include "mech.h"
 
-const char mech_doc[] = "Messages through DPDK's rte_ring.";
+const char *const mech_doc = "Messages through DPDK's rte_ring.";
 
 static void setup(struct mech *m)
 {
@@ -36,21 +36,21 @@ static void setup(struct mech *m)
 	m->data = rings;
 }
 
-MECH_INLINE unsigned int copy_push(struct mech *m, int dir, const u8 *msgs, unsigned int n)
+static __always_inline u32 copy_push(struct mech *m, int dir, const u8 *msgs, u32 n)
 {
 	struct rte_ring *r = ((struct rte_ring **)m->data)[dir];
 
 	return rte_ring_sp_enqueue_burst_elem(r, msgs, m->size, n, NULL);
 }
 
-MECH_INLINE unsigned int copy_pull(struct mech *m, int dir, u8 *msgs, unsigned int n)
+static __always_inline u32 copy_pull(struct mech *m, int dir, u8 *msgs, u32 n)
 {
 	struct rte_ring *r = ((struct rte_ring **)m->data)[dir];
 
 	return rte_ring_sc_dequeue_burst_elem(r, msgs, m->size, n, NULL);
 }
 
-MECH_INLINE unsigned int zc_push(struct mech *m, int dir, const u8 *msgs, unsigned int n)
+static __always_inline u32 zc_push(struct mech *m, int dir, const u8 *msgs, u32 n)
 {
 	struct rte_ring *r = ((struct rte_ring **)m->data)[dir];
 	struct rte_ring_zc_data zc;
@@ -65,7 +65,7 @@ MECH_INLINE unsigned int zc_push(struct mech *m, int dir, const u8 *msgs, unsign
 	return n;
 }
 
-MECH_INLINE unsigned int zc_pull(struct mech *m, int dir, u8 *msgs, unsigned int n)
+static __always_inline u32 zc_pull(struct mech *m, int dir, u8 *msgs, u32 n)
 {
 	struct rte_ring *r = ((struct rte_ring **)m->data)[dir];
 	struct rte_ring_zc_data zc;
@@ -84,7 +84,7 @@ MECH_LOOPS(copy_loops, copy_push, copy_pull);
 MECH_LOOPS(zc_loops, zc_push, zc_pull);
 
 const struct mech_variant mech_variants[] = {
-	{ "copy", "the ring copies elements", setup, NULL, &copy_loops },
-	{ "zero-copy", "elements are written and read in place", setup, NULL, &zc_loops },
+	{ "copy", "the ring copies elements", setup, NULL, copy_loops },
+	{ "zero-copy", "elements are written and read in place", setup, NULL, zc_loops },
 	{ 0 }
 };

@@ -8,14 +8,14 @@
  */
 #include "mech.h"
 
-const char mech_doc[] = "Messages through a naive ring, with padding, cached indices, both or none.";
+const char *const mech_doc = "Messages through a naive ring, with padding or cached indices.";
 
 struct indices {
 	u64 *head, *tail;	/* written by the producer, by the consumer */
 	u8 *data;
 	/* Private, used by "cached" alone. */
-	u64 tail_seen __attribute__((aligned(MECH_LINE)));
-	u64 head_seen __attribute__((aligned(MECH_LINE)));
+	u64 tail_seen __aligned(MECH_LINE);
+	u64 head_seen __aligned(MECH_LINE);
 };
 
 static void setup(struct mech *m, size_t apart)
@@ -42,7 +42,7 @@ static void setup_apart(struct mech *m)
 	setup(m, MECH_LINE);
 }
 
-MECH_INLINE unsigned int push(struct mech *m, int dir, const u8 *msgs, unsigned int n, bool cached)
+static __always_inline u32 push(struct mech *m, int dir, const u8 *msgs, u32 n, bool cached)
 {
 	struct indices *x = (struct indices *)m->data + dir;
 	u64 head = *x->head, len = n * m->size, space, at, first;
@@ -66,7 +66,7 @@ MECH_INLINE unsigned int push(struct mech *m, int dir, const u8 *msgs, unsigned 
 	return len / m->size;
 }
 
-MECH_INLINE unsigned int pull(struct mech *m, int dir, u8 *msgs, unsigned int n, bool cached)
+static __always_inline u32 pull(struct mech *m, int dir, u8 *msgs, u32 n, bool cached)
 {
 	struct indices *x = (struct indices *)m->data + dir;
 	u64 tail = *x->tail, len = n * m->size, at, first;
@@ -89,22 +89,22 @@ MECH_INLINE unsigned int pull(struct mech *m, int dir, u8 *msgs, unsigned int n,
 	return len / m->size;
 }
 
-MECH_INLINE unsigned int always_push(struct mech *m, int dir, const u8 *msgs, unsigned int n)
+static __always_inline u32 always_push(struct mech *m, int dir, const u8 *msgs, u32 n)
 {
 	return push(m, dir, msgs, n, false);
 }
 
-MECH_INLINE unsigned int always_pull(struct mech *m, int dir, u8 *msgs, unsigned int n)
+static __always_inline u32 always_pull(struct mech *m, int dir, u8 *msgs, u32 n)
 {
 	return pull(m, dir, msgs, n, false);
 }
 
-MECH_INLINE unsigned int cached_push(struct mech *m, int dir, const u8 *msgs, unsigned int n)
+static __always_inline u32 cached_push(struct mech *m, int dir, const u8 *msgs, u32 n)
 {
 	return push(m, dir, msgs, n, true);
 }
 
-MECH_INLINE unsigned int cached_pull(struct mech *m, int dir, u8 *msgs, unsigned int n)
+static __always_inline u32 cached_pull(struct mech *m, int dir, u8 *msgs, u32 n)
 {
 	return pull(m, dir, msgs, n, true);
 }
@@ -113,9 +113,9 @@ MECH_LOOPS(always_loops, always_push, always_pull);
 MECH_LOOPS(cached_loops, cached_push, cached_pull);
 
 const struct mech_variant mech_variants[] = {
-	{ "naive", "neither", setup_together, NULL, &always_loops },
-	{ "padded", "indices 128 bytes apart", setup_apart, NULL, &always_loops },
-	{ "cached", "the other side's index is kept", setup_together, NULL, &cached_loops },
-	{ "padded-cached", "both", setup_apart, NULL, &cached_loops },
+	{ "naive", "neither", setup_together, NULL, always_loops },
+	{ "padded", "indices 128 bytes apart", setup_apart, NULL, always_loops },
+	{ "cached", "the other side's index is kept", setup_together, NULL, cached_loops },
+	{ "padded-cached", "both", setup_apart, NULL, cached_loops },
 	{ 0 }
 };

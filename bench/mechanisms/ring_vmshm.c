@@ -7,9 +7,9 @@
  */
 #include "vmshm.h"
 
-const char mech_doc[] = "Messages through AF_VMSHM's ring.";
+const char *const mech_doc = "Messages through AF_VMSHM's ring.";
 
-MECH_INLINE unsigned int event_push(struct mech *m, int dir, const u8 *msgs, unsigned int n)
+static __always_inline u32 event_push(struct mech *m, int dir, const u8 *msgs, u32 n)
 {
 	struct vmshm_prod *p = &((struct mech_vmshm *)m->data)[dir].prod;
 	u64 len = mech_vmshm_fill(m, p, msgs, n, mech_memcpy);
@@ -19,7 +19,7 @@ MECH_INLINE unsigned int event_push(struct mech *m, int dir, const u8 *msgs, uns
 	return len / m->size;
 }
 
-MECH_INLINE unsigned int event_pull(struct mech *m, int dir, u8 *msgs, unsigned int n)
+static __always_inline u32 event_pull(struct mech *m, int dir, u8 *msgs, u32 n)
 {
 	struct vmshm_cons *c = &((struct mech_vmshm *)m->data)[dir].cons;
 	u64 len = mech_vmshm_drain(m, c, msgs, n, mech_memcpy);
@@ -30,7 +30,7 @@ MECH_INLINE unsigned int event_pull(struct mech *m, int dir, u8 *msgs, unsigned 
 }
 
 /* The publication without its second half: only (A) and (C) of ring.h. */
-MECH_INLINE unsigned int plain_push(struct mech *m, int dir, const u8 *msgs, unsigned int n)
+static __always_inline u32 plain_push(struct mech *m, int dir, const u8 *msgs, u32 n)
 {
 	struct vmshm_prod *p = &((struct mech_vmshm *)m->data)[dir].prod;
 	u64 len = mech_vmshm_fill(m, p, msgs, n, mech_memcpy);
@@ -42,7 +42,7 @@ MECH_INLINE unsigned int plain_push(struct mech *m, int dir, const u8 *msgs, uns
 	return len / m->size;
 }
 
-MECH_INLINE unsigned int plain_pull(struct mech *m, int dir, u8 *msgs, unsigned int n)
+static __always_inline u32 plain_pull(struct mech *m, int dir, u8 *msgs, u32 n)
 {
 	struct vmshm_cons *c = &((struct mech_vmshm *)m->data)[dir].cons;
 	u64 len = mech_vmshm_drain(m, c, msgs, n, mech_memcpy);
@@ -59,7 +59,8 @@ MECH_LOOPS(plain_loops, plain_push, plain_pull);
 
 /* A new ring's event is 0, which the first step from 0 does not cross. */
 const struct mech_variant mech_variants[] = {
-	{ "event", "as the module: full barrier and event index", mech_vmshm_setup, NULL, &event_loops },
-	{ "plain", "neither: nobody could sleep", mech_vmshm_setup, NULL, &plain_loops },
+	{ "event", "as the module: full barrier and event index", mech_vmshm_setup, NULL,
+	  event_loops },
+	{ "plain", "neither: nobody could sleep", mech_vmshm_setup, NULL, plain_loops },
 	{ 0 }
 };

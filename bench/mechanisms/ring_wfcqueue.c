@@ -11,19 +11,19 @@
 
 #include "mech.h"
 
-const char mech_doc[] = "Messages through liburcu's wfcqueue.";
+const char *const mech_doc = "Messages through liburcu's wfcqueue.";
 
 struct queue {
-	struct cds_wfcq_head head __attribute__((aligned(MECH_LINE)));
-	struct cds_wfcq_tail tail __attribute__((aligned(MECH_LINE)));
+	struct cds_wfcq_head head __aligned(MECH_LINE);
+	struct cds_wfcq_tail tail __aligned(MECH_LINE);
 	/* The dequeuing side's own: what it has spliced off and not yet used. */
-	struct cds_wfcq_head mine_head __attribute__((aligned(MECH_LINE)));
+	struct cds_wfcq_head mine_head __aligned(MECH_LINE);
 	struct cds_wfcq_tail mine_tail;
 };
 
 struct node {
 	struct cds_wfcq_node link;
-	u8 message[] __attribute__((aligned(16)));
+	u8 message[] __aligned(16);
 };
 
 struct direction {
@@ -57,7 +57,7 @@ static void setup(struct mech *m)
 	m->data = d;
 }
 
-MECH_INLINE struct node *take(struct queue *q, bool splice)
+static __always_inline struct node *take(struct queue *q, bool splice)
 {
 	struct cds_wfcq_node *link;
 
@@ -73,13 +73,13 @@ MECH_INLINE struct node *take(struct queue *q, bool splice)
 	return !link || link == CDS_WFCQ_WOULDBLOCK ? NULL : (struct node *)link;
 }
 
-MECH_INLINE void give(struct queue *q, struct node *node)
+static __always_inline void give(struct queue *q, struct node *node)
 {
 	cds_wfcq_node_init(&node->link);
 	cds_wfcq_enqueue(&q->head, &q->tail, &node->link);
 }
 
-MECH_INLINE unsigned int push(struct mech *m, int dir, const u8 *msgs, unsigned int n, bool splice)
+static __always_inline u32 push(struct mech *m, int dir, const u8 *msgs, u32 n, bool splice)
 {
 	struct direction *d = (struct direction *)m->data + dir;
 
@@ -94,7 +94,7 @@ MECH_INLINE unsigned int push(struct mech *m, int dir, const u8 *msgs, unsigned 
 	return n;
 }
 
-MECH_INLINE unsigned int pull(struct mech *m, int dir, u8 *msgs, unsigned int n, bool splice)
+static __always_inline u32 pull(struct mech *m, int dir, u8 *msgs, u32 n, bool splice)
 {
 	struct direction *d = (struct direction *)m->data + dir;
 
@@ -109,22 +109,22 @@ MECH_INLINE unsigned int pull(struct mech *m, int dir, u8 *msgs, unsigned int n,
 	return n;
 }
 
-MECH_INLINE unsigned int node_push(struct mech *m, int dir, const u8 *msgs, unsigned int n)
+static __always_inline u32 node_push(struct mech *m, int dir, const u8 *msgs, u32 n)
 {
 	return push(m, dir, msgs, n, false);
 }
 
-MECH_INLINE unsigned int node_pull(struct mech *m, int dir, u8 *msgs, unsigned int n)
+static __always_inline u32 node_pull(struct mech *m, int dir, u8 *msgs, u32 n)
 {
 	return pull(m, dir, msgs, n, false);
 }
 
-MECH_INLINE unsigned int splice_push(struct mech *m, int dir, const u8 *msgs, unsigned int n)
+static __always_inline u32 splice_push(struct mech *m, int dir, const u8 *msgs, u32 n)
 {
 	return push(m, dir, msgs, n, true);
 }
 
-MECH_INLINE unsigned int splice_pull(struct mech *m, int dir, u8 *msgs, unsigned int n)
+static __always_inline u32 splice_pull(struct mech *m, int dir, u8 *msgs, u32 n)
 {
 	return pull(m, dir, msgs, n, true);
 }
@@ -133,7 +133,7 @@ MECH_LOOPS(node_loops, node_push, node_pull);
 MECH_LOOPS(splice_loops, splice_push, splice_pull);
 
 const struct mech_variant mech_variants[] = {
-	{ "splice", "takes all that is there at once", setup, NULL, &splice_loops },
-	{ "node", "takes one by one", setup, NULL, &node_loops },
+	{ "splice", "takes all that is there at once", setup, NULL, splice_loops },
+	{ "node", "takes one by one", setup, NULL, node_loops },
 	{ 0 }
 };

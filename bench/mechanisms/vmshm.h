@@ -10,13 +10,13 @@
 #include "mech.h"
 
 struct mech_vmshm {
-	struct vmshm_prod prod __attribute__((aligned(MECH_LINE)));
-	struct vmshm_cons cons __attribute__((aligned(MECH_LINE)));
+	struct vmshm_prod prod __aligned(MECH_LINE);
+	struct vmshm_cons cons __aligned(MECH_LINE);
 };
 
 typedef void *(*mech_copy)(void *to, const void *from, size_t len);
 
-MECH_INLINE void *mech_memcpy(void *to, const void *from, size_t len)
+static __always_inline void *mech_memcpy(void *to, const void *from, size_t len)
 {
 	return memcpy(to, from, len);
 }
@@ -44,8 +44,8 @@ static inline void mech_vmshm_setup(struct mech *m)
 }
 
 /* Copies what fits, in whole messages, and leaves it unpublished: bytes. */
-MECH_INLINE u64 mech_vmshm_fill(struct mech *m, struct vmshm_prod *p, const u8 *msgs,
-				unsigned int n, mech_copy copy)
+static __always_inline u64 mech_vmshm_fill(struct mech *m, struct vmshm_prod *p, const u8 *msgs,
+					   u32 n, mech_copy copy)
 {
 	struct vmshm_span span[2];
 	u64 len = n * m->size;
@@ -62,8 +62,8 @@ MECH_INLINE u64 mech_vmshm_fill(struct mech *m, struct vmshm_prod *p, const u8 *
 	return len;
 }
 
-MECH_INLINE u64 mech_vmshm_drain(struct mech *m, struct vmshm_cons *c, u8 *msgs,
-				 unsigned int n, mech_copy copy)
+static __always_inline u64 mech_vmshm_drain(struct mech *m, struct vmshm_cons *c, u8 *msgs,
+					    u32 n, mech_copy copy)
 {
 	struct vmshm_span span[2];
 	u64 len = n * m->size;

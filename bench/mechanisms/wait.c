@@ -15,9 +15,9 @@
 
 #define LOOK_US	50
 
-const char mech_doc[] = "Messages through AF_VMSHM's ring, waiting by polling or by sleeping.";
+const char *const mech_doc = "Messages through AF_VMSHM's ring, waiting by polling or by sleeping.";
 
-enum how { POLL, SLEEP, BOTH };
+static enum { POLL, SLEEP, BOTH } how;
 
 static int bells[2][2];	/* direction; 0 wakes its producer, 1 its consumer */
 static u64 look_ticks;
@@ -62,7 +62,7 @@ static void sleep_on(struct mech *m, int fd)
 }
 
 /* Something may have come; the caller looks again. */
-MECH_INLINE void wait_space(struct mech *m, int dir, struct vmshm_prod *p, enum how how)
+static __always_inline void wait_space(struct mech *m, int dir, struct vmshm_prod *p)
 {
 	u64 end = mech_ticks() + look_ticks;
 
@@ -77,7 +77,7 @@ MECH_INLINE void wait_space(struct mech *m, int dir, struct vmshm_prod *p, enum 
 		sleep_on(m, bells[dir][0]);
 }
 
-MECH_INLINE void wait_data(struct mech *m, int dir, struct vmshm_cons *c, enum how how)
+static __always_inline void wait_data(struct mech *m, int dir, struct vmshm_cons *c)
 {
 	u64 end = mech_ticks() + look_ticks;
 
@@ -92,49 +92,53 @@ MECH_INLINE void wait_data(struct mech *m, int dir, struct vmshm_cons *c, enum h
 		sleep_on(m, bells[dir][1]);
 }
 
-MECH_INLINE unsigned int push(struct mech *m, int dir, const u8 *msgs, unsigned int n, enum how how)
+static __always_inline u32 push(struct mech *m, int dir, const u8 *msgs, u32 n)
 {
 	struct vmshm_prod *p = &((struct mech_vmshm *)m->data)[dir].prod;
 	u64 len = mech_vmshm_fill(m, p, msgs, n, mech_memcpy);
 
 	if (!len)
-		wait_space(m, dir, p, how);
+		wait_space(m, dir, p);
 	else if (vmshm_prod_publish(p, len))
 		ring_bell(bells[dir][1]);
 	return len / m->size;
 }
 
-MECH_INLINE unsigned int pull(struct mech *m, int dir, u8 *msgs, unsigned int n, enum how how)
+static __always_inline u32 pull(struct mech *m, int dir, u8 *msgs, u32 n)
 {
 	struct vmshm_cons *c = &((struct mech_vmshm *)m->data)[dir].cons;
 	u64 len = mech_vmshm_drain(m, c, msgs, n, mech_memcpy);
 
 	if (!len)
-		wait_data(m, dir, c, how);
+		wait_data(m, dir, c);
 	else if (vmshm_cons_consume(c, len))
 		ring_bell(bells[dir][0]);
 	return len / m->size;
 }
 
-#define WAY(name, how)									\
-MECH_INLINE unsigned int name##_push(struct mech *m, int dir, const u8 *msgs,		\
-				     unsigned int n)					\
-{											\
-	return push(m, dir, msgs, n, how);						\
-}											\
-MECH_INLINE unsigned int name##_pull(struct mech *m, int dir, u8 *msgs, unsigned int n)	\
-{											\
-	return pull(m, dir, msgs, n, how);						\
-}											\
-MECH_LOOPS(name, name##_push, name##_pull)
+static void setup_poll(struct mech *m)
+{
+	how = POLL;
+	setup(m);
+}
 
-WAY(polling, POLL);
-WAY(sleeping, SLEEP);
-WAY(looking, BOTH);
+static void setup_sleep(struct mech *m)
+{
+	how = SLEEP;
+	setup(m);
+}
+
+static void setup_both(struct mech *m)
+{
+	how = BOTH;
+	setup(m);
+}
+
+MECH_LOOPS(loop, push, pull);
 
 const struct mech_variant mech_variants[] = {
-	{ "poll", "looks again at once", setup, wake, &polling },
-	{ "sleep", "arms the event and sleeps", setup, wake, &sleeping },
-	{ "both", "looks for 50 us, then sleeps", setup, wake, &looking },
+	{ "poll", "looks again at once", setup_poll, wake, loop },
+	{ "sleep", "arms the event and sleeps", setup_sleep, wake, loop },
+	{ "both", "looks for 50 us, then sleeps", setup_both, wake, loop },
 	{ 0 }
 };

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Plans: plain text files that say what is compared (docs/STUDY.md has the format).
 
-[plan]      title, repetitions, seconds (of one measurement)
+[plan]      title, repetitions, seconds (of one measurement), quiet (cores that
+            others may use during a sample; 0.25)
 [place X]   where: kind = native, or vms with the lab's settings in capitals;
             count (of VMs), pin, tune (a shell command a line, run in each VM),
             servers (a command a line), server in (a or b), beside (a command
@@ -117,7 +118,7 @@ class Plan:
         except (OSError, configparser.Error) as error:
             raise Wrong(" ".join(str(error).split())) from None
         self.places, self.loads = {}, {}
-        self.title, self.repetitions, self.seconds = path, 3, 1.0
+        self.title, self.repetitions, self.seconds, self.quiet = path, 3, 1.0, 0.25
         for name in parser.sections():
             word, _, rest = name.partition(" ")
             try:
@@ -139,6 +140,7 @@ class Plan:
             self.title = section.pop("title", self.title)
             self.repetitions = int(section.pop("repetitions", self.repetitions))
             self.seconds = float(section.pop("seconds", self.seconds))
+            self.quiet = float(section.pop("quiet", self.quiet))
             if section:
                 raise Wrong(f"'{next(iter(section))}' is unknown in a plan")
             if self.repetitions < 1 or not self.seconds > 0:

@@ -77,7 +77,7 @@ def stacked(rows, layers, unit):
             axes.barh(names, values, left=left, label=layer, color=colours[n % len(colours)])
             left = [a + b for a, b in zip(left, values)]
     axes.set_xlabel(unit)
-    axes.legend(fontsize=6, ncol=4, loc="upper center", bbox_to_anchor=(0.45, -0.12))
+    axes.legend(fontsize=6, ncol=4, loc="upper center", bbox_to_anchor=(0.45, -0.2))
     return svg(figure)
 
 

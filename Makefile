@@ -70,7 +70,7 @@ test: packages ## all tests; T=name for those whose name matches, KERNEL=6.1, 6.
 	@BUILD=$(BUILD) tests/run
 
 bench-quick: packages ## AF_VMSHM beside what else there is, in ten minutes; then build/results/report/report.html
-	@BUILD=$(BUILD) bench/run quick
+	@BUILD=$(BUILD) bench/run quick --tries 1
 	@BUILD=$(BUILD) bench/report $(BUILD)/results/quick.jsonl
 
 bench: packages ## the whole study (hours): mechanisms, layers, all competitors

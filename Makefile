@@ -17,20 +17,20 @@ SUBMAKE = $(MAKE) --no-print-directory BUILD=$(BUILD) PREFIX=$(PREFIX) DESTDIR=$
 
 MAKEFLAGS += --no-print-directory
 
-.PHONY: all modules tools $(FOLDERS) vmshmd lab-tools install modules_install test demo check clean help packages
+.PHONY: all modules tools $(FOLDERS:%=%/all) vmshmd lab-tools install modules_install test demo check clean help packages bench-quick bench
 .DEFAULT_GOAL := all
 
 all: modules tools ## the module for the running kernel, and all programs
 
 ##@ Building
 
-tools: $(FOLDERS) ## all user-space programs, into build/
+tools: $(FOLDERS:%=%/all) ## all user-space programs, into build/
 
-$(FOLDERS):
-	@$(SUBMAKE) -C $@ all
+$(FOLDERS:%=%/all): %/all:
+	@$(SUBMAKE) -C $* all
 
-vmshmd: $(filter tools/vmshmd,$(FOLDERS))
-lab-tools: $(filter tools/lab,$(FOLDERS))
+vmshmd: $(patsubst %,%/all,$(filter tools/vmshmd,$(FOLDERS)))
+lab-tools: $(patsubst %,%/all,$(filter tools/lab,$(FOLDERS)))
 
 # The sources are links in the build folder: kbuild writes beside them.
 release = $(shell sed -n 's/.*UTS_RELEASE "\(.*\)"/\1/p' $(KDIR)/include/generated/utsrelease.h 2>/dev/null)
@@ -70,13 +70,23 @@ demo: packages ## two VMs, a file over AF_VMSHM and over virtio-net, and a table
 test: packages ## all tests; T=name for those whose name matches, KERNEL=6.1, 6.12 or debug for one kernel
 	@BUILD=$(BUILD) tests/run
 
+bench-quick: packages ## AF_VMSHM beside what else there is, in ten minutes; then build/results/report/report.html
+	@BUILD=$(BUILD) bench/run quick --tries 1
+	@BUILD=$(BUILD) bench/report $(BUILD)/results/quick.jsonl
+
+bench: packages ## the whole study (hours): mechanisms, layers, all competitors
+	@BUILD=$(BUILD) bench/run mechanisms
+	@BUILD=$(BUILD) bench/layers/run
+	@BUILD=$(BUILD) bench/run full
+	@BUILD=$(BUILD) bench/report $(BUILD)/results/full.jsonl $(BUILD)/results/mechanisms.jsonl $(BUILD)/results/layers.json
+
 check: ## checkpatch, sparse, shellcheck and compiler warnings
 	@BUILD=$(BUILD) tools/lab/check
 
 ##@ Cleaning
 
-clean: ## all that was built, but for the downloaded kernels
-	@test ! -d $(BUILD) || find $(BUILD) -mindepth 1 -maxdepth 1 ! -name kernels ! -name lab -exec rm -rf {} +
+clean: ## all that was built, but for the downloaded kernels and the results of measurements
+	@test ! -d $(BUILD) || find $(BUILD) -mindepth 1 -maxdepth 1 ! -name kernels ! -name lab ! -name results -exec rm -rf {} +
 
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } \

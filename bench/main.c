@@ -13,7 +13,7 @@
 
 #include "perf.h"
 
-struct options opt = { .port = DEFAULT_PORT, .interval = 1 };
+struct options opt = { .port = DEFAULT_PORT, .interval = 1, .outstanding = 1 };
 
 static struct test test = {
 	.len = 128 << 10,
@@ -22,7 +22,10 @@ static struct test test = {
 	.busy_poll = NO_BUSY_POLL,
 };
 
-enum { OPT_RR = 256, OPT_CRR, OPT_BUSY_POLL, OPT_BUFFER, OPT_FAMILY, OPT_FILE, OPT_OUT };
+enum {
+	OPT_RR = 256, OPT_CRR, OPT_BUSY_POLL, OPT_BUFFER, OPT_FAMILY, OPT_FILE, OPT_OUT,
+	OPT_OUTSTANDING, OPT_RATE,
+};
 
 void die(const char *format, ...)
 {
@@ -68,6 +71,10 @@ static const struct argp_option argp_options[] = {
 	{ "parallel", 'P', "STREAMS", 0, "connections at the same time (1)", 2 },
 	{ "reverse", 'R', NULL, 0, "the server sends", 2 },
 	{ "rr", OPT_RR, NULL, 0, "measure round trips of a message", 3 },
+	{ "outstanding", OPT_OUTSTANDING, "COUNT", 0,
+	  "with --rr: so many on their way at a time (1), 32 KiB in all", 3 },
+	{ "rate", OPT_RATE, "COUNT", 0,
+	  "with --rr: so many a second, each timed from when it was due", 3 },
 	{ "crr", OPT_CRR, NULL, 0, "measure rounds of connect, accept and close", 3 },
 	{ "file", OPT_FILE, "PATH", 0, "send this file, compare SHA-256 sums", 3 },
 	{ "out", OPT_OUT, "PATH", 0, "server: where a file goes (else it is only summed)", 3 },
@@ -147,6 +154,13 @@ static void check(struct argp_state *state)
 		argp_error(state, "--file takes one stream, and the file says how much");
 	if (test.kind == RR && !len_given)
 		test.len = 64;
+	if ((opt.outstanding > 1 || opt.rate) && test.kind != RR)
+		argp_error(state, "--outstanding and --rate are for --rr");
+	if (opt.outstanding > 1 && opt.rate)
+		argp_error(state, "--outstanding and --rate exclude each other");
+	if (opt.outstanding > 1 && opt.outstanding * test.len > MAX_FLIGHT)
+		argp_error(state, "--outstanding %u of %zu bytes: expected 32 KiB at the most",
+			   opt.outstanding, test.len);
 	if (opt.server && (len_given || time_given || test.bytes || test.blocks ||
 			   test.kind != STREAM || test.streams > 1 || test.reverse ||
 			   test.buffer || test.busy_poll != NO_BUSY_POLL))
@@ -197,6 +211,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		break;
 	case OPT_RR:
 		set_kind(state, RR);
+		break;
+	case OPT_OUTSTANDING:
+		opt.outstanding = number(state, "--outstanding", arg, 1, MAX_OUTSTANDING);
+		break;
+	case OPT_RATE:
+		opt.rate = number(state, "--rate", arg, 1, 10000000);
 		break;
 	case OPT_CRR:
 		set_kind(state, CRR);

@@ -25,6 +25,8 @@
 #define DEFAULT_PORT	5201
 #define MAX_STREAMS	256
 #define MAX_LEN		(64U << 20)
+#define MAX_OUTSTANDING	256
+#define MAX_FLIGHT	(32U << 10)	/* bytes that fit into any socket's buffers */
 #define NO_BUSY_POLL	(-2)	/* busy-poll is left as it is */
 
 enum family { VMSHM, VSOCK, TCP, UNIX };
@@ -38,6 +40,8 @@ struct options {
 	bool json;
 	bool verbose;
 	unsigned int port;
+	unsigned int outstanding;	/* client: requests at a time */
+	double rate;		/* client: requests a second, 0 is one after the other */
 	double interval;	/* seconds between reports, 0 is none */
 	const char *in_path;	/* client: file to send */
 	const char *out_path;	/* server: where a file goes */
@@ -155,6 +159,10 @@ ssize_t receive_full(int fd, void *buf, size_t len);	/* short at the end */
 void *message_buffer(size_t len);
 void free_message_buffer(void *buf, size_t len);
 void wait_for_end(const struct test *test, struct stream *streams);
+
+/* rr_load.c: a client's stream of requests. Times are in ticks; of a rate, in ns. */
+void outstanding_client(struct stream *s, char *buf);
+void open_loop_client(struct stream *s, char *buf);
 
 /* histogram.c */
 void histogram_add(struct histogram *h, uint64_t value);

@@ -41,8 +41,13 @@ static void *rr_client_thread(void *arg)
 	char *buf = message_buffer(s->test->len), byte;
 
 	s->begin = seconds_now();
-	while (!stop && s->bytes < s->share && round_trip(s, buf))
-		;
+	if (opt.rate)
+		open_loop_client(s, buf);
+	else if (opt.outstanding > 1)
+		outstanding_client(s, buf);
+	else
+		while (!stop && s->bytes < s->share && round_trip(s, buf))
+			;
 	shutdown(s->fd, SHUT_WR);
 	s->end = seconds_now();
 	recv(s->fd, &byte, 1, 0);
@@ -98,7 +103,7 @@ void rr_run(const struct test *test, int listen_fd, struct side *side, struct hi
 		wait_for_end(test, streams);
 	for (unsigned int i = 0; i < test->streams; i++)
 		pthread_join(streams[i].thread, NULL);
-	factor = (seconds_now() - start) * 1e9 / (ticks() - tick_start);
+	factor = opt.rate ? 1 : (seconds_now() - start) * 1e9 / (ticks() - tick_start);
 	for (unsigned int i = 0; i < test->streams; i++) {
 		if (client)
 			histogram_merge(ns, streams[i].rtt, factor);

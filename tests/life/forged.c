@@ -118,7 +118,7 @@ static const struct forgery forgeries[] = {
 	{ "nothing is forged", nothing, NULL },
 	{ "magic", magic, header },
 	{ "magic 0, as while the daemon prepares it", magic_zero, header },
-	{ "a newer major ABI version", major_newer, "the daemon speaks ABI 2.0" },
+	{ "a newer major ABI version", major_newer, "the daemon speaks ABI 2." },
 	{ "major ABI version 0", major_zero, "the daemon speaks ABI 0." },
 	{ "a newer minor ABI version is accepted", minor_newer, NULL },
 	{ "segment_size halved", size_half, "the header speaks of" },

@@ -47,7 +47,7 @@ net_args() {
 	case $NET in
 	tap)
 		"${ENTER[@]}" ip link show "tap-$vm" >/dev/null 2>&1 ||
-			"${ENTER[@]}" sh -c "ip tuntap add tap-$vm mode tap vnet_hdr &&
+			"${ENTER[@]}" sh -c "ip tuntap add tap-$vm mode tap vnet_hdr && ip link set tap-$vm mtu 9000 &&
 				ip link set tap-$vm master br0 up" || die "cannot make the tap of VM $vm"
 		ARGS+=(-netdev "tap,id=net0,ifname=tap-$vm,script=no,downscript=no")
 		;;

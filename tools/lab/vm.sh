@@ -51,6 +51,8 @@ lab_release=$release lab_modules=$(readlink -f "$KERNELS/$KERNEL/root/lib/module
 	[[ -n $REBOOT ]] || ARGS+=(-no-reboot)
 	net_args "$vm"
 	daemon_args "$vm"
+	# shellcheck disable=SC2206	# words
+	ARGS+=(${QEMU_ARGS//\{vm\}/$vm})
 }
 
 vm_start() {

@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Where measurements run: this machine itself, or VMs of a lab; and what is recorded of it.
+
+Not here: what is measured (plan.py) and in which order (run).
+"""
+import contextlib
+import glob
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+import time
+
+from measure import BUILD, TOP, Failed, Lab
+
+HZ = os.sysconf("SC_CLK_TCK")
+
+
+def output_of(*command):
+    """What a command prints, or nothing."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False,
+                              timeout=20).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+
+
+def machine():
+    """What a result depends on beside the code."""
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        model = re.search(r"model name\s*: (.*)", file.read())
+    return {
+        "cpu": model.group(1) if model else platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_mib": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20,
+        "virtual": output_of("systemd-detect-virt"),
+        "kernel": platform.release(),
+        "qemu": output_of("qemu-system-x86_64", "--version").splitlines()[:1],
+        "dpdk": output_of("pkg-config", "--modversion", "libdpdk"),
+        "compiler": output_of("gcc", "--version").splitlines()[:1],
+        "kvm": os.path.exists("/dev/kvm") and bool(re.search(
+            r"\b(vmx|svm)\b", open("/proc/cpuinfo", encoding="utf-8").read())),
+        "vhost": sorted(glob.glob("/dev/vhost*")),
+        "caches": output_of("lscpu", "-C=NAME,ALL-SIZE").splitlines(),
+        "commit": output_of("git", "-C", TOP, "describe", "--always", "--dirty"),
+    }
+
+
+def busy_ticks():
+    """Clock ticks that this machine's processes have used, and those that were stolen.
+
+    Interrupts are left out: those of the measured packets are nobody's process time.
+    """
+    with open("/proc/stat", encoding="utf-8") as file:
+        fields = list(map(int, file.readline().split()[1:]))
+    # user nice system idle iowait irq softirq steal
+    return sum(fields[:3]), fields[7]
+
+
+def process_ticks(pids):
+    """Clock ticks that these processes have used, all threads."""
+    total = 0
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+                fields = file.read().rpartition(")")[2].split()
+        except OSError:
+            continue
+        total += int(fields[11]) + int(fields[12])
+    return total
+
+
+def children_ticks():
+    """Clock ticks of our own process and of all children that were waited for."""
+    times = os.times()
+    return (times.user + times.system + times.children_user + times.children_system) * HZ
+
+
+class Load:
+    """What ran meanwhile: cores busy with what is measured, with other things, stolen."""
+
+    def __init__(self, pids=()):
+        self.pids = list(pids)
+        self.time = time.monotonic()
+        self.busy, self.steal = busy_ticks()
+        self.ours = process_ticks(self.pids) + children_ticks()
+        self.own = process_ticks(self.pids)
+
+    def end(self):
+        """The result, in cores; measured_seconds is processor time of the processes."""
+        seconds = max(time.monotonic() - self.time, 1e-3)
+        busy, steal = busy_ticks()
+        ours = process_ticks(self.pids) + children_ticks() - self.ours
+        return {"seconds": round(seconds, 3),
+                "measured_seconds": round((process_ticks(self.pids) - self.own) / HZ, 3),
+                "others_cores": round(max(0, busy - self.busy - ours) / HZ / seconds, 3),
+                "stolen_cores": round((steal - self.steal) / HZ / seconds, 3),
+                "load_average": os.getloadavg()[0]}
+
+
+@contextlib.contextmanager
+def background():
+    """A dictionary that holds the load once the block has ended."""
+    result = {"load_average_before": os.getloadavg()[0]}
+    load = Load()
+    yield result
+    result.update(load.end())
+
+
+def program_path(words):
+    """The command with the path of the project's own program, where it is one."""
+    words = [word.replace("{build}", BUILD) for word in words]
+    for folder in ("bench", "bench/mechanisms", "bench/layers"):
+        path = os.path.join(BUILD, folder, words[0])
+        if "/" not in words[0] and os.path.exists(path):
+            return [path] + words[1:]
+    return words
+
+
+class Native:
+    """This machine itself."""
+
+    def __init__(self, place):
+        self.place = place
+        self.servers = []
+
+    def __enter__(self):
+        for words in map(shlex.split, self.place.servers):
+            self.servers.append(subprocess.Popen(
+                program_path(words), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL))
+        return self
+
+    def __exit__(self, *_):
+        for server in self.servers:
+            server.kill()
+            server.wait()
+
+    def pids(self):
+        """Processes whose time is that of what is measured, but for the command itself."""
+        return [server.pid for server in self.servers]
+
+    def about(self):
+        """What is recorded of it."""
+        return {"servers": self.place.servers}
+
+    def run(self, words, timeout):
+        """A command; its output."""
+        words = program_path(words)
+        try:
+            done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                                  timeout=timeout, check=False)
+        except subprocess.TimeoutExpired:
+            raise Failed(f"{words[0]}: not done after {timeout:.0f} s") from None
+        except OSError as error:
+            raise Failed(f"{words[0]}: {error.strerror}") from None
+        if done.returncode:
+            raise Failed(f"{os.path.basename(words[0])}: "
+                         f"{(done.stderr or done.stdout).strip() or done.returncode}")
+        return done.stdout
+
+
+class Machines(Lab):
+    """VMs of a lab, freshly booted."""
+
+    def __init__(self, place):
+        self.place = place
+        self.beside = []
+        self.folder = tempfile.mkdtemp(prefix="vmshm-bench-")
+        super().__init__(f"bench-{place.name}", **{
+            key: value.replace("{run}", self.folder) for key, value in place.settings.items()})
+
+    def start_beside(self):
+        """What has to run before the VMs, a switch for instance."""
+        for command in self.place.beside:
+            with open(os.path.join(self.folder, "beside.log"), "ab") as log:
+                self.beside.append(subprocess.Popen(
+                    shlex.split(command.replace("{run}", self.folder)), stdout=log, stderr=log,
+                    stdin=subprocess.DEVNULL))
+        if self.beside:
+            time.sleep(2)
+        for process in self.beside:
+            if process.poll() is not None:
+                with open(os.path.join(self.folder, "beside.log"), encoding="utf-8") as log:
+                    raise Failed(f"{self.place.name}: {process.args[0]} has ended: "
+                                 f"{log.read().strip()[-300:]}")
+
+    def __exit__(self, *_):
+        super().__exit__()
+        for process in self.beside:
+            process.terminate()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self.beside = []
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self):
+        self.lab("down", timeout=60)
+        self.up = True
+        try:
+            self.start_beside()
+            self.lab("up", str(self.place.count), timeout=600)
+            if self.place.pin:
+                self.lab("pin", self.place.pin)
+            for vm in "abcdefgh"[:self.place.count]:
+                for command in self.place.tune:
+                    super().run(vm, "sh", "-c", command)
+            for command in self.place.servers:
+                self.serve_in(self.place.server_in, *program_path(shlex.split(command)))
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def serve_in(self, vm, *command):
+        """A command in a VM that runs until the lab comes down."""
+        self.servers.append(subprocess.Popen(
+            [os.path.join(TOP, "tools", "vmshm-lab"), "exec", "-n", vm, "--", *command],
+            env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL))
+
+    def pids(self):
+        """The QEMUs, and the switch between them if it is a process."""
+        found = [process.pid for process in self.beside]
+        for path in glob.glob(os.path.join(BUILD, "lab", self.env["LAB"], "*", "pid")) + \
+                glob.glob(os.path.join(BUILD, "lab", self.env["LAB"], "net.pid")):
+            with open(path, encoding="utf-8") as file:
+                found.append(int(file.read()))
+        return found
+
+    def about(self):
+        """What is recorded of it: command lines, accelerator, tuning."""
+        commands = {}
+        for path in sorted(glob.glob(os.path.join(BUILD, "lab", self.env["LAB"], "*", "command"))):
+            with open(path, encoding="utf-8") as file:
+                commands[os.path.basename(os.path.dirname(path))] = file.read().strip()
+        return {"status": self.lab("status").splitlines(), "commands": commands,
+                "settings": self.place.settings, "tune": self.place.tune,
+                "servers": self.place.servers, "pin": self.place.pin,
+                "beside": self.place.beside}
+
+    def run(self, words, timeout):  # pylint: disable=arguments-differ
+        """A command in VM a; its output."""
+        return super().run("a", *program_path(words), timeout=timeout)
+
+
+def place_of(place):
+    """The thing that a plan's place describes; use it with `with`."""
+    return Native(place) if place.kind == "native" else Machines(place)

@@ -41,13 +41,13 @@ void daemon_config(struct vmshmd *d, const char *body)
 
 void daemon_run(struct vmshmd *d, const char *const *more_args)
 {
-	const char *program = getenv("VMSHMD");
-	const char *args[16] = { "vmshmd", "--config", d->conf };
+	const char *program = *d->program ? d->program : getenv("VMSHMD");
+	const char *args[16] = { "vmshmd", "--config", d->conf, d->kept ? NULL : "--no-keeper" };
 	struct rlimit limit = { d->descriptors, d->descriptors };
 	int log;
 
 	need(program, "VMSHMD does not name the daemon");
-	for (unsigned int i = 3; more_args && *more_args && i < NR(args) - 1; i++)
+	for (unsigned int i = d->kept ? 3 : 4; more_args && *more_args && i < NR(args) - 1; i++)
 		args[i] = *more_args++;
 	d->pid = fork();
 	need(d->pid >= 0, "fork: %s", strerror(errno));
@@ -64,12 +64,24 @@ void daemon_run(struct vmshmd *d, const char *const *more_args)
 	_exit(127);
 }
 
-void daemon_start(struct vmshmd *d, const char *body)
+static void start(struct vmshmd *d, const char *body)
 {
-	daemon_prepare(d);
 	daemon_config(d, body);
 	daemon_run(d, NULL);
 	need(soon(daemon_said(d, "vmshmd: ready")), "the daemon is not ready; see %s", d->log);
+}
+
+void daemon_start(struct vmshmd *d, const char *body)
+{
+	daemon_prepare(d);
+	start(d, body);
+}
+
+void daemon_start_kept(struct vmshmd *d, const char *body)
+{
+	daemon_prepare(d);
+	d->kept = true;
+	start(d, body);
 }
 
 int daemon_stop(struct vmshmd *d, int sig)
@@ -97,6 +109,42 @@ bool daemon_reload(struct vmshmd *d, const char *body)
 	need(soon(daemon_said(d, "vmshmd: reloaded ") + daemon_said(d, "vmshmd: not reloaded") ==
 		  good + bad + 1), "no answer to SIGHUP; see %s", d->log);
 	return daemon_said(d, "vmshmd: reloaded ") > good;
+}
+
+pid_t daemon_worker(const struct vmshmd *d)
+{
+	char path[64];
+	pid_t pid = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", d->pid, d->pid);
+	file = fopen(path, "re");
+	if (!file || fscanf(file, "%d", &pid) != 1)
+		pid = 0;
+	if (file)
+		fclose(file);
+	return pid;
+}
+
+/* The lock file has its number, and it is written before anybody is served. */
+static bool other_worker(const struct vmshmd *d, pid_t before)
+{
+	pid_t pid = 0, now = daemon_worker(d);
+	char path[128];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/.lock", d->run);
+	file = fopen(path, "re");
+	if (!file || fscanf(file, "%d", &pid) != 1)
+		pid = 0;
+	if (file)
+		fclose(file);
+	return now && now != before && pid == now;
+}
+
+bool daemon_ready_again(const struct vmshmd *d, pid_t before)
+{
+	return soon(other_worker(d, before));
 }
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)

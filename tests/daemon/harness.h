@@ -52,6 +52,8 @@ struct vmshmd {
 	char conf[80];
 	char log[80];
 	unsigned int descriptors;	/* how many it may have, 0: as it comes */
+	char program[80];	/* which, empty: the one that VMSHMD names */
+	bool kept;		/* @pid is a keeper, with the daemon proper as its child */
 };
 
 /* The two lines of members and segments that most tests want. */
@@ -68,6 +70,9 @@ void daemon_config(struct vmshmd *d, const char *body);
 void daemon_run(struct vmshmd *d, const char *const *more_args);
 void daemon_start(struct vmshmd *d, const char *body);
 
+/* The same with a keeper in front. */
+void daemon_start_kept(struct vmshmd *d, const char *body);
+
 /* Its exit status after a signal (0: none), -1 when it was killed; must be quick. */
 int daemon_stop(struct vmshmd *d, int sig);
 
@@ -76,6 +81,12 @@ bool daemon_reload(struct vmshmd *d, const char *body);
 
 /* Stop with SIGTERM, expect 0 and no report of a sanitizer; remove the directory. */
 void daemon_end(struct vmshmd *d);
+
+/* With @d->kept: the daemon proper, 0 between two of them. */
+pid_t daemon_worker(const struct vmshmd *d);
+
+/* The worker that comes after @before is ready. */
+bool daemon_ready_again(const struct vmshmd *d, pid_t before);
 
 /* How often the log has @text. */
 unsigned int daemon_said(const struct vmshmd *d, const char *text);

@@ -43,7 +43,6 @@ struct client {
 	int fd;
 	sd_event_source *io;
 	sd_event_source *retry;
-	u32 next;		/* message to be sent */
 	struct say_limit say_limit;
 };
 
@@ -81,7 +80,7 @@ static bool message(const struct seat *seat, u32 n, int64_t *value, int *fd)
 }
 
 /* 0, or -1 with errno. */
-static int send_message(int socket, int64_t value, int fd)
+static int send_message(int socket, struct mmsghdr *sent, int64_t value, int fd)
 {
 	union {
 		struct cmsghdr header;
@@ -89,7 +88,6 @@ static int send_message(int socket, int64_t value, int fd)
 	} control = { .space = "" };
 	struct iovec iov = { &value, sizeof(value) };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	ssize_t n;
 
 	if (fd >= 0) {
 		struct cmsghdr *c;
@@ -102,12 +100,9 @@ static int send_message(int socket, int64_t value, int fd)
 		c->cmsg_len = CMSG_LEN(sizeof(int));
 		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
 	}
-	n = sendmsg(socket, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
-	if (n >= 0 && n != sizeof(value)) {
-		errno = EMSGSIZE;	/* a socket that splits 8 bytes */
-		return -1;
-	}
-	return n < 0 ? -1 : 0;
+	sent->msg_hdr = msg;
+	/* It writes @sent->msg_len as it sends: see record.h. */
+	return sendmmsg(socket, sent, 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1 ? 0 : -1;
 }
 
 static int on_retry(sd_event_source *source, uint64_t usec, void *arg)
@@ -128,11 +123,9 @@ void client_start(struct client *client)
 	int64_t value;
 	int fd;
 
-	while (message(seat, client->next, &value, &fd)) {
-		if (!send_message(client->fd, value, fd)) {
-			client->next++;
+	while (message(seat, record_sent(seat->kept), &value, &fd)) {
+		if (!send_message(client->fd, record_send(seat->kept), value, fd))
 			continue;
-		}
 		if (errno == EINTR)
 			continue;
 		if (errno == EAGAIN) {
@@ -150,8 +143,8 @@ void client_start(struct client *client)
 						       client) >= 0)
 				return;
 		}
-		snprintf(why, sizeof(why), "gone while message %u was sent: %s", client->next,
-			 strerror(errno));
+		snprintf(why, sizeof(why), "gone while message %u was sent: %s",
+			 record_sent(seat->kept), strerror(errno));
 		seat_client_gone(seat, why);
 		return;
 	}

@@ -13,6 +13,7 @@
 #include "doorbell.h"
 #include "geometry.h"
 #include "log.h"
+#include "record.h"
 
 struct client;
 struct segment;
@@ -33,6 +34,7 @@ struct seat {
 	u32 ivshmem_id;
 	u64 presence;		/* odd: connected */
 	struct bell *bell;
+	struct record_seat *kept;	/* what of this outlives the process */
 
 	/* The rest is seat.c's. */
 	struct access access;
@@ -59,16 +61,34 @@ struct segment {
 	u64 map_len;
 	u32 nr_seats;
 	struct seat *seats;
+	struct record *record;
+	int record_fd;		/* -1 where nobody keeps it */
+	u32 keep_id;		/* its number in the names of keep.h */
+	bool kept;		/* its descriptors are kept */
 };
 
 /* Make and lay out a segment: NULL when the host can't, said in the log. */
 struct segment *segment_new(const struct config *config, const struct config_segment *wanted);
+
+/* For restore.c: a seat without its bell; the start of the memory, 0 or -1. */
+void seat_init(struct seat *seat, struct segment *segment, u32 index, const char *name, u32 cid);
+int segment_map(struct segment *segment);
+
+/* Whose something is, for the log. */
+struct seat_label {
+	char text[2 * VMSHM_NAME_LEN + 24];
+};
+
+struct seat_label seat_label(const struct seat *seat);
 
 /* The seats' sockets and clients are gone already. */
 void segment_free(struct segment *segment);
 
 /* A member came or went: publish its presence and ring all others. */
 void segment_set_presence(struct seat *seat, bool here);
+
+/* The same for all members, as it is: the process before may not have got to it. */
+void segment_publish(struct segment *segment);
 
 /*
  * Give back a part of what a member that is gone has written and what was

@@ -1,0 +1,480 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Restarts that lose nothing: bytes run between two members through fifty of
+ * them, members come and go in between, and what a successor finds is what
+ * its predecessor left. Killing the daemon at each single step is killed.c's.
+ */
+#include "harness.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define RESTARTS	50
+#define RING_ORDER	16
+
+#define ABCX "members = ( { name = \"a\"; cid = 3; }, { name = \"b\"; cid = 4; },\n" \
+	"{ name = \"c\"; cid = 5; }, { name = \"x\"; cid = 6; } );\n"
+#define TRIO "{ name = \"trio\"; members = [ \"b\", \"c\", \"x\" ]; size = \"16M\"; shared = true; }"
+#define AC "{ name = \"a-c\"; members = [ \"a\", \"c\" ]; size = \"16M\"; vectors = 5; }"
+
+/* The trio would contain the couple b-c twice with another; a-c is apart. */
+static const char configuration[] = ABCX "segments = ( " COUPLE_AB ", " AC ", " TRIO " );\n";
+
+static u64 presence(const struct fake *f, unsigned int index)
+{
+	return vmshm_word_read(&fake_member(f, index)->presence);
+}
+
+/* ---- bytes that run ---- */
+
+/* Shared between the processes; each word has one writer. */
+struct traffic {
+	u64 stop;		/* the test's */
+	u64 sent, ended;	/* the sender's */
+	u64 received, wrong;	/* the receiver's */
+};
+
+static u8 byte_at(u64 position)
+{
+	return (u8)((position * 0x9e3779b97f4a7c15ULL) >> 56);
+}
+
+static void wait_bell(int fd)
+{
+	struct pollfd ready = { .fd = fd, .events = POLLIN };
+	u64 count;
+
+	/* Nobody but the peer rings vector 1: without it this is a hang, and found. */
+	if (poll(&ready, 1, -1) == 1 && read(fd, &count, sizeof(count)) < 0)
+		return;
+}
+
+static void ring(int fd)
+{
+	const u64 one = 1;
+
+	if (write(fd, &one, sizeof(one)) < 0)
+		_exit(9);
+}
+
+static void sender(struct traffic *t, const struct fake *f)
+{
+	struct vmshm_ring_hdr *hdr =
+		(struct vmshm_ring_hdr *)(f->map + fake_channel(f, 0)->half_off[1]);
+	struct vmshm_prod p;
+
+	vmshm_prod_init(&p, hdr, RING_ORDER);
+	while (!vmshm_word_read(&t->stop)) {
+		long space = vmshm_prod_space(&p, 1);
+		struct vmshm_span span[2];
+		u64 len = (u64)rand() % 9000 + 1, at = p.prod;
+		int n;
+
+		if (space < 0)
+			_exit(2);
+		if (!space) {
+			if (!vmshm_prod_arm(&p, p.size / 2))
+				wait_bell(f->own.fds[1]);
+			continue;
+		}
+		len = len < (u64)space ? len : (u64)space;
+		n = vmshm_prod_spans(&p, len, span);
+		for (int i = 0; i < n; i++)
+			for (u32 k = 0; k < span[i].len; k++)
+				span[i].base[k] = byte_at(at++);
+		if (vmshm_prod_publish(&p, len))
+			ring(f->peers[0].fds[1]);
+		vmshm_word_publish(&t->sent, p.prod);
+	}
+	vmshm_prod_set_flags(&p, VMSHM_RING_FIN);
+	ring(f->peers[0].fds[1]);
+	_exit(0);
+}
+
+static void receiver(struct traffic *t, const struct fake *f)
+{
+	struct vmshm_ring_hdr *hdr =
+		(struct vmshm_ring_hdr *)(f->map + fake_channel(f, 0)->half_off[1]);
+	struct vmshm_cons c;
+	u64 wrong = 0;
+
+	vmshm_cons_init(&c, hdr, RING_ORDER);
+	for (;;) {
+		u32 flags = vmshm_cons_peer_flags(&c);
+		struct vmshm_span span[2];
+		long avail = vmshm_cons_avail(&c, 1);
+		u64 at = c.cons;
+		int n;
+
+		if (avail < 0)
+			_exit(2);
+		if (!avail && flags & VMSHM_RING_FIN)
+			break;
+		if (!avail) {
+			if (!vmshm_cons_arm(&c, 1) && !vmshm_cons_peer_flags(&c))
+				wait_bell(f->own.fds[1]);
+			continue;
+		}
+		n = vmshm_cons_spans(&c, 0, (u64)avail, span);
+		for (int i = 0; i < n; i++)
+			for (u32 k = 0; k < span[i].len; k++)
+				wrong += span[i].base[k] != byte_at(at++);
+		if (vmshm_cons_consume(&c, (u64)avail))
+			ring(f->peers[0].fds[1]);
+		vmshm_word_publish(&t->received, c.cons);
+		vmshm_word_publish(&t->wrong, wrong);
+	}
+	_exit(0);
+}
+
+static pid_t process(void (*work)(struct traffic *t, const struct fake *f), struct traffic *t,
+		     const struct fake *f)
+{
+	pid_t pid = fork();
+
+	need(pid >= 0, "fork: %s", strerror(errno));
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	srand(1);
+	work(t, f);
+	_exit(3);
+}
+
+static bool ended_well(pid_t pid)
+{
+	int status = -1;
+
+	if (!soon(waitpid(pid, &status, WNOHANG) == pid)) {
+		kill(pid, SIGKILL);
+		waitpid(pid, &status, 0);
+		return false;
+	}
+	return status == 0;
+}
+
+/* ---- restarts ---- */
+
+/* Three ways in turn; whether a new worker is there and ready. */
+static bool restart(const struct vmshmd *d, unsigned int n)
+{
+	unsigned int ready = daemon_said(d, "vmshmd: ready");
+	pid_t before = daemon_worker(d);
+
+	switch (n % 3) {
+	case 0:
+		kill(before, SIGKILL);
+		break;
+	case 1:
+		kill(d->pid, SIGUSR2);
+		break;
+	default:
+		kill(before, SIGTERM);
+	}
+	return daemon_ready_again(d, before) && soon(daemon_said(d, "vmshmd: ready") > ready);
+}
+
+static bool undisturbed(const struct fake *f)
+{
+	int64_t value;
+	int fd;
+
+	return fake_receive(f->socket, &value, &fd, 0) == -1;
+}
+
+static void fifty_restarts(void)
+{
+	struct traffic *t = mmap(NULL, sizeof(*t), PROT_READ | PROT_WRITE,
+				 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	unsigned int restarted = 0, moved = 0, seen = 0, fds = 0, keeper_fds = 0;
+	bool same = true;
+	struct fake a, b, c, x;
+	struct vmshmd d, w;
+	u64 before, generation;
+	pid_t pids[2];
+	u8 uuid[16];
+
+	daemon_start_kept(&d, configuration);
+	need(t != MAP_FAILED && fake_join(&a, &d, "a-b", "a", 2, 2) &&
+	     fake_join(&b, &d, "a-b", "b", 2, 2) && fake_join(&x, &d, "trio", "x", 3, 2),
+	     "members are not served");
+	memcpy(uuid, fake_header(&a)->uuid, sizeof(uuid));
+	vmshm_ring_init((struct vmshm_ring_hdr *)(b.map + fake_channel(&b, 0)->half_off[1]),
+			RING_ORDER, 1, 1);
+	pids[0] = process(sender, t, &a);
+	pids[1] = process(receiver, t, &b);
+	for (unsigned int i = 0; i < RESTARTS; i++) {
+		before = vmshm_word_read(&t->received);
+		restarted += restart(&d, i);
+		moved += soon(vmshm_word_read(&t->received) > before);
+		same &= undisturbed(&a) && undisturbed(&b) && undisturbed(&x) &&
+			presence(&a, 0) == 1 && presence(&a, 1) == 1;
+		/* Somebody comes after the restart, and goes after the next one. */
+		while (bell_rings(x.own.fds[0], 20))
+			;
+		generation = presence(&x, 1);
+		if (i % 2) {
+			fake_leave(&c);
+			seen += bell_rings(x.own.fds[0], PATIENCE) &&
+				soon(presence(&x, 1) == generation + 1);
+		} else {
+			seen += fake_join(&c, &d, "trio", "c", 3, 2) &&
+				bell_rings(x.own.fds[0], PATIENCE) &&
+				presence(&x, 1) == generation + 1 && presence(&c, 2) == 1;
+		}
+		/* Two of the same kind; the keeper has heard of the last one that left. */
+		w = d;
+		w.pid = daemon_worker(&d);
+		if (i == 1) {
+			sleep_ms(100);
+			fds = daemon_fds(&w);
+			keeper_fds = daemon_fds(&d);
+		} else if (i == RESTARTS - 1) {
+			same &= soon(daemon_fds(&w) == fds && daemon_fds(&d) == keeper_fds);
+		}
+	}
+	ok(restarted == RESTARTS, "%u restarts, by SIGKILL, SIGUSR2 and SIGTERM, of %u", restarted,
+	   RESTARTS);
+	ok(moved == RESTARTS, "bytes move during and after each of them");
+	ok(seen == RESTARTS, "each time a member comes or goes, and another one is told");
+	ok(same, "who stayed was sent nothing, is present as before, and no descriptor is lost");
+	vmshm_word_publish(&t->stop, 1);
+	ok(ended_well(pids[0]) && ended_well(pids[1]) && t->sent == t->received && !t->wrong,
+	   "not one of %llu bytes is lost or wrong", (unsigned long long)t->received);
+	fake_leave(&a);
+	ok(soon(presence(&b, 0) == 2) && fake_join(&a, &d, "a-b", "a", 2, 2) &&
+	   presence(&b, 0) == 3 && !memcmp(uuid, fake_header(&a)->uuid, sizeof(uuid)),
+	   "who goes and comes again afterwards has the same segment");
+	fake_leave(&a);
+	fake_leave(&b);
+	fake_leave(&x);
+	munmap(t, sizeof(*t));
+	daemon_end(&d);
+}
+
+/* ---- what a successor finds ---- */
+
+/* A member leaves, and one comes, while there is no daemon. */
+static void meanwhile(void)
+{
+	struct fake a, b;
+	struct vmshmd d;
+	pid_t worker;
+	int waiting, fd;
+	int64_t value;
+
+	daemon_start_kept(&d, MEMBERS_AB "segments = ( " COUPLE_AB " );\n");
+	need(fake_join(&a, &d, "a-b", "a", 2, 2) && fake_join(&b, &d, "a-b", "b", 2, 2),
+	     "members are not served");
+	memset(a.map + fake_channel(&a, 0)->half_off[0], 0x77, 1 << 20);
+	worker = daemon_worker(&d);
+	kill(worker, SIGSTOP);
+	while (bell_rings(b.own.fds[0], 50))
+		;
+	fake_leave(&a);
+	waiting = fake_connect(&d, "a-b", "a");
+	kill(worker, SIGKILL);
+	ok(bell_rings(b.own.fds[0], PATIENCE) && soon(presence(&b, 0) >= 2),
+	   "a member that left while there was no daemon is found gone");
+	ok(waiting >= 0 && fake_receive(waiting, &value, &fd, PATIENCE) == 1 && !value,
+	   "one that connected meanwhile is served");
+	ok(is_zero(b.map + fake_channel(&b, 0)->half_off[0], fake_channel(&b, 0)->half_size) &&
+	   presence(&b, 0) == 3, "after what the one before used went back");
+	close(waiting);
+	fake_leave(&b);
+	daemon_end(&d);
+}
+
+static void change_file(const struct vmshmd *d, const char *body)
+{
+	daemon_config((struct vmshmd *)d, body);
+}
+
+/* The configuration is another one when the worker is started again. */
+static void other_configuration(void)
+{
+	struct fake a, b, x;
+	struct vmshmd d;
+	u8 uuid[16];
+
+	daemon_start_kept(&d, ABCX "segments = ( " COUPLE_AB ", " TRIO " );\n");
+	need(fake_join(&a, &d, "a-b", "a", 2, 2) && fake_join(&x, &d, "trio", "x", 3, 2),
+	     "members are not served");
+	memcpy(uuid, fake_header(&a)->uuid, sizeof(uuid));
+
+	change_file(&d, "members = ( { name = 5");
+	ok(restart(&d, 0) && daemon_said(&d, "what was served before still is") == 1,
+	   "with a faulty file, what was served before is served again");
+	ok(undisturbed(&a) && fake_join(&b, &d, "a-b", "b", 2, 2), "wholly");
+	change_file(&d, "members = (); segments = (");
+	ok(restart(&d, 1) && undisturbed(&a) && undisturbed(&b), "also by a keeper that is new");
+
+	change_file(&d, ABCX "segments = ( { name = \"a-b\"; members = [ \"a\", \"b\" ];\n"
+		    "size = \"32M\"; }, " TRIO " );\n");
+	ok(restart(&d, 2) && daemon_said(&d, "segment a-b: cannot change while a is connected") &&
+	   undisturbed(&a), "a segment that is in use does not change at a restart");
+
+	change_file(&d, ABCX "segments = ( " COUPLE_AB ", " AC " );\n");
+	ok(restart(&d, 0) && daemon_said(&d, "segment trio: removed") == 1,
+	   "a segment that is gone from the file is removed");
+	ok(soon(fake_receive(x.socket, &(int64_t){ 0 }, &(int){ 0 }, 0) == 0) && undisturbed(&a) &&
+	   presence(&x, 2) == 2, "its members are let go, others are not");
+	fake_leave(&x);
+	ok(fake_join(&x, &d, "a-c", "c", 2, 5), "one that is new in it is served");
+	ok(restart(&d, 1) && undisturbed(&a) && undisturbed(&b) && undisturbed(&x) &&
+	   !memcmp(uuid, fake_header(&a)->uuid, sizeof(uuid)),
+	   "and all that outlives the next one");
+
+	/* Somebody tidies up. */
+	need(chdir(d.run) == 0 && !unlink("a-b/a.sock") && !unlink("a-c/a.sock") &&
+	     !unlink("a-c/c.sock") && !rmdir("a-c") && chdir("/") == 0, "cannot remove sockets");
+	fake_leave(&a);
+	ok(restart(&d, 2) && fake_join(&a, &d, "a-b", "a", 2, 2) && undisturbed(&b) &&
+	   undisturbed(&x), "sockets that somebody removed are made again");
+	fake_leave(&a);
+	fake_leave(&b);
+	fake_leave(&x);
+	ok(restart(&d, 0) && fake_join(&a, &d, "a-c", "a", 2, 5), "and kept, too");
+	fake_leave(&a);
+	daemon_end(&d);
+}
+
+/* ---- another program ---- */
+
+static void copy(const char *from, const char *to, bool other_version)
+{
+	int in = open(from, O_RDONLY | O_CLOEXEC);
+	int out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
+	struct stat st;
+	char *text;
+
+	need(in >= 0 && out >= 0 && !fstat(in, &st), "cannot copy %s: %s", from, strerror(errno));
+	text = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE, in, 0);
+	need(text != MAP_FAILED, "mmap: %s", strerror(errno));
+	if (other_version) {
+		char *version = memmem(text, (size_t)st.st_size, "vmshmd 1.0", 11);
+
+		need(version, "%s has no version", from);
+		memcpy(version, "vmshmd 9.9", 10);
+	}
+	need(write(out, text, (size_t)st.st_size) == st.st_size, "write: %s", strerror(errno));
+	munmap(text, (size_t)st.st_size);
+	close(in);
+	close(out);
+}
+
+static bool version_is(pid_t pid, const char *version)
+{
+	char command[128], line[64] = "";
+	FILE *pipe;
+
+	snprintf(command, sizeof(command), "/proc/%d/exe --version", pid);
+	pipe = popen(command, "re");
+	if (pipe && !fgets(line, sizeof(line), pipe))
+		*line = '\0';
+	if (pipe)
+		pclose(pipe);
+	return strstr(line, version);
+}
+
+static void upgrade(void)
+{
+	struct fake a, b;
+	struct vmshmd d;
+	char next[96];
+
+	daemon_prepare(&d);
+	d.kept = true;
+	snprintf(d.program, sizeof(d.program), "%s/vmshmd", d.dir);
+	snprintf(next, sizeof(next), "%s/next", d.dir);
+	copy(getenv("VMSHMD"), d.program, false);
+	daemon_config(&d, MEMBERS_AB "segments = ( " COUPLE_AB " );\n");
+	daemon_run(&d, NULL);
+	need(soon(daemon_said(&d, "vmshmd: ready")) && fake_join(&a, &d, "a-b", "a", 2, 2),
+	     "a is not served");
+	ok(version_is(d.pid, "1.0"), "the old version runs");
+
+	copy(getenv("VMSHMD"), next, true);
+	need(!rename(next, d.program), "rename");
+	ok(restart(&d, 1) && version_is(d.pid, "9.9") && version_is(daemon_worker(&d), "9.9"),
+	   "SIGUSR2 starts the new version, worker and keeper");
+	ok(undisturbed(&a) && fake_join(&b, &d, "a-b", "b", 2, 2) && presence(&a, 1) == 1,
+	   "which goes on with what the old one left");
+
+	need(!unlink(d.program), "unlink");
+	ok(restart(&d, 0) && undisturbed(&a), "where the program is missing, the old one goes on");
+	ok(restart(&d, 1) && undisturbed(&b), "with a keeper that is new, too");
+	copy(getenv("VMSHMD"), d.program, false);
+	ok(restart(&d, 1) && version_is(d.pid, "1.0") && undisturbed(&a) && undisturbed(&b),
+	   "and back to the version before");
+	fake_leave(&a);
+	fake_leave(&b);
+	daemon_end(&d);
+}
+
+/* ---- how it ends ---- */
+
+static bool gone(pid_t pid)
+{
+	return kill(pid, 0) && errno == ESRCH;
+}
+
+static void ends(void)
+{
+	struct vmshmd d, second;
+	struct stat st;
+	struct fake a;
+	pid_t worker;
+	char path[128];
+
+	daemon_start_kept(&d, MEMBERS_AB "segments = ( " COUPLE_AB " );\n");
+	worker = daemon_worker(&d);
+	snprintf(path, sizeof(path), "%s/a-b", d.run);
+	ok(daemon_stop(&d, SIGTERM) == 0 && gone(worker) && lstat(path, &st) &&
+	   daemon_said(&d, "vmshmd: ended") == 1, "SIGTERM ends both, and no socket is left");
+
+	daemon_run(&d, NULL);
+	need(soon(daemon_said(&d, "vmshmd: ready") == 2), "it does not start again");
+	second = d;
+	snprintf(second.log, sizeof(second.log), "%s/log2", d.dir);
+	daemon_run(&second, NULL);
+	ok(daemon_stop(&second, 0) == 1 && daemon_said(&second, "another vmshmd (process ") == 1 &&
+	   daemon_said(&second, "") == 1, "a second one on the directory ends at once with 1");
+	ok(daemon_stop(&d, SIGINT) == 0, "SIGINT ends it, too");
+	daemon_config(&d, "segments = 3;\n");
+	daemon_run(&d, NULL);
+	ok(daemon_stop(&d, 0) == 3, "a faulty file at the first start ends it with 3");
+
+	/* The keeper dies: the worker serves as long as somebody is there. */
+	daemon_config(&d, MEMBERS_AB "segments = ( " COUPLE_AB " );\n");
+	daemon_run(&d, NULL);
+	need(soon(daemon_said(&d, "vmshmd: ready") == 3) && fake_join(&a, &d, "a-b", "a", 2, 2),
+	     "a is not served");
+	worker = daemon_worker(&d);
+	kill(d.pid, SIGKILL);
+	waitpid(d.pid, NULL, 0);
+	ok(soon(daemon_said(&d, "the process in front is gone")) && undisturbed(&a) &&
+	   !gone(worker), "a worker without its keeper goes on");
+	fake_leave(&a);
+	ok(soon(gone(worker)), "until nobody is connected");
+	d.pid = 0;
+	daemon_end(&d);
+}
+
+int main(void)
+{
+	signal(SIGPIPE, SIG_IGN);
+	fifty_restarts();
+	meanwhile();
+	other_configuration();
+	upgrade();
+	ends();
+	return done();
+}

@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <grp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -49,17 +50,21 @@ void daemon_run(struct vmshmd *d, const char *const *more_args)
 	need(program, "VMSHMD does not name the daemon");
 	for (unsigned int i = d->kept ? 3 : 4; more_args && *more_args && i < NR(args) - 1; i++)
 		args[i] = *more_args++;
+	need(!d->uid || !chown(d->dir, d->uid, d->uid), "chown: %s", strerror(errno));
 	d->pid = fork();
 	need(d->pid >= 0, "fork: %s", strerror(errno));
 	if (d->pid)
 		return;
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	log = open(d->log, O_WRONLY | O_CREAT | O_APPEND, 0600);
 	dup2(log, STDERR_FILENO);
 	dup2(log, STDOUT_FILENO);
 	close(log);
 	if (d->descriptors)
 		setrlimit(RLIMIT_NOFILE, &limit);
+	if (d->uid && (setgroups(0, NULL) || setresgid(d->uid, d->uid, d->uid) ||
+		       setresuid(d->uid, d->uid, d->uid)))
+		_exit(126);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	execv(program, (char *const *)args);
 	_exit(127);
 }

@@ -52,6 +52,7 @@ struct vmshmd {
 	char conf[80];
 	char log[80];
 	unsigned int descriptors;	/* how many it may have, 0: as it comes */
+	uid_t uid;		/* whose process, 0: ours, with all that it may */
 	char program[80];	/* which, empty: the one that VMSHMD names */
 	bool kept;		/* @pid is a keeper, with the daemon proper as its child */
 };

@@ -17,7 +17,8 @@
  *
  * Messages are made when the socket has room for them, so a client that does
  * not read costs no memory. Its send buffer is small, which limits the
- * descriptors in flight.
+ * descriptors in flight: the kernel counts those a user, over all clients, and
+ * who leaves them unread for five seconds is dropped.
  */
 #include "client.h"
 #include "seat.h"
@@ -38,11 +39,15 @@
 
 #define RETRY_USEC	100000
 
+/* How long a client may leave its buffer full. */
+#define UNREAD_USEC	5000000
+
 struct client {
 	struct seat *seat;
 	int fd;
 	sd_event_source *io;
 	sd_event_source *retry;
+	sd_event_source *unread;	/* runs while the buffer is full */
 	struct say_limit say_limit;
 };
 
@@ -116,6 +121,28 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *arg)
 	return 0;
 }
 
+static int on_unread(sd_event_source *source, uint64_t usec, void *arg)
+{
+	struct client *client = arg;
+	char why[96];
+
+	(void)source;
+	(void)usec;
+	snprintf(why, sizeof(why), "dropped: it has not read message %u and those before for %d s",
+		 record_sent(client->seat->kept), UNREAD_USEC / 1000000);
+	seat_client_gone(client->seat, why);
+	return 0;
+}
+
+/* It has to read now; without a timer it may take as long as it likes. */
+static void wait_for_room(struct client *client)
+{
+	sd_event_source_set_io_events(client->io, EPOLLIN | EPOLLRDHUP | EPOLLOUT);
+	if (!client->unread)
+		sd_event_add_time_relative(client_event(client), &client->unread, CLOCK_MONOTONIC,
+					   UNREAD_USEC, 0, on_unread, client);
+}
+
 void client_start(struct client *client)
 {
 	struct seat *seat = client->seat;
@@ -124,12 +151,14 @@ void client_start(struct client *client)
 	int fd;
 
 	while (message(seat, record_sent(seat->kept), &value, &fd)) {
-		if (!send_message(client->fd, record_send(seat->kept), value, fd))
+		if (!send_message(client->fd, record_send(seat->kept), value, fd)) {
+			client->unread = sd_event_source_disable_unref(client->unread);
 			continue;
+		}
 		if (errno == EINTR)
 			continue;
 		if (errno == EAGAIN) {
-			sd_event_source_set_io_events(client->io, EPOLLIN | EPOLLRDHUP | EPOLLOUT);
+			wait_for_room(client);
 			return;
 		}
 		/* Too many descriptors in flight, or no memory: that passes. */
@@ -211,6 +240,7 @@ void client_free(struct client *client)
 {
 	sd_event_source_disable_unref(client->io);
 	sd_event_source_disable_unref(client->retry);
+	sd_event_source_disable_unref(client->unread);
 	close(client->fd);
 	free(client);
 }

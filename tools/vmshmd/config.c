@@ -17,6 +17,7 @@
 
 static const struct key root_keys[] = {
 	{ "runtime_dir", KIND_STRING, false },
+	{ "memory_limit", KIND_SIZE, false },
 	{ "members", KIND_GROUPS, true },
 	{ "segments", KIND_GROUPS, true },
 };
@@ -317,6 +318,8 @@ struct config *config_load(const char *path, const char *runtime_dir, unsigned i
 		check_keys(&c.r, root, "the configuration", root_keys, NR(root_keys));
 		read_runtime_dir(&c, get_key(root, root_keys, NR(root_keys), "runtime_dir"),
 				 runtime_dir);
+		read_bytes(&c.r, get_key(root, root_keys, NR(root_keys), "memory_limit"),
+			   &config->memory_limit);
 		members = get_key(root, root_keys, NR(root_keys), "members");
 		segments = get_key(root, root_keys, NR(root_keys), "segments");
 		config->members = array_for(members, sizeof(*config->members));

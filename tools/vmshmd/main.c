@@ -2,13 +2,15 @@
 /*
  * vmshmd: gives VMs shared memory and doorbells, and tells them of each other.
  *
- *   config.c, config_read.c	the configuration
+ *   config.c, config_read.c, config_warn.c	the configuration
  *   geometry.c			where things lie in a segment
  *   segment.c			a segment's memory, presence, giving back
  *   seat.c			a member's socket, admission, departure
  *   client.c			a connected QEMU: the ivshmem protocol
  *   keeper.c			the process in front, where there is no systemd
  *   keep.c, record.c, restore.c	what a successor of the process goes on with
+ *   admission.c		whether the host could back it all
+ *   access.c			who may connect to a socket
  *   doorbell.c			eventfds, and the thread that rings them
  *   server.c			all segments, the runtime directory, reload
  *   guard.c			memory that others can take away
@@ -253,6 +255,7 @@ int main(int argc, char **argv)
 			return EXIT_CONFIG;
 	}
 	if (d.options.check) {
+		config_warn(config);
 		say("%s is right: %u segment%s, %u member%s", d.options.config, config->nr_segments,
 		    config->nr_segments == 1 ? "" : "s", config->nr_members,
 		    config->nr_members == 1 ? "" : "s");

@@ -4,6 +4,7 @@
  * seat.h.
  */
 #include "seat.h"
+#include "access.h"
 #include "client.h"
 #include "keep.h"
 
@@ -82,15 +83,9 @@ static int clear_path(const struct seat *seat)
 
 int seat_set_access(struct seat *seat, struct access access)
 {
-	if (access.uid != (uid_t)-1 || access.gid != (gid_t)-1) {
-		if (lchown(seat->path, access.uid, access.gid)) {
-			say("%s: %s cannot be given to user %d, group %d: %s", seat->bell->label,
-			    seat->path, (int)access.uid, (int)access.gid, strerror(errno));
-			return -1;
-		}
-	}
-	if (chmod(seat->path, access.mode)) {
-		say("%s: the mode of %s cannot be set: %s", seat->bell->label, seat->path,
+	if (access_set(seat->path, &access)) {
+		say("%s: %s cannot be given to user %d, group %d with mode %04o: %s",
+		    seat->bell->label, seat->path, (int)access.uid, (int)access.gid, access.mode,
 		    strerror(errno));
 		return -1;
 	}

@@ -3,6 +3,7 @@
  * Segments as a whole: see server.h.
  */
 #include "server.h"
+#include "admission.h"
 #include "keep.h"
 #include "restore.h"
 #include "seat.h"
@@ -246,6 +247,8 @@ static int take_over(struct server *server, const struct config *config)
 	struct segment *fresh = NULL, *old = NULL, **link, *s;
 	int failed = 0;
 
+	if (admission_check(config))
+		return -1;
 	for (s = server->segments; s; s = s->next) {
 		const struct config_segment *wanted = segment_wanted(config, s->name);
 

@@ -23,11 +23,15 @@ static const char *const reports[] = {
 
 void daemon_prepare(struct vmshmd *d)
 {
+	bool unit = d->unit;
+
 	memset(d, 0, sizeof(*d));
-	snprintf(d->dir, sizeof(d->dir), "/tmp/vmshmd-test.XXXXXX");
-	need(mkdtemp(d->dir), "no directory in /tmp: %s", strerror(errno));
+	d->unit = unit;
+	snprintf(d->dir, sizeof(d->dir), unit ? UNIT_DIR : "/tmp/vmshmd-test.XXXXXX");
+	need(unit ? !mkdir(d->dir, 0755) || errno == EEXIST : !!mkdtemp(d->dir),
+	     "cannot make %s: %s", d->dir, strerror(errno));
 	need(!chmod(d->dir, 0755), "chmod %s: %s", d->dir, strerror(errno));
-	snprintf(d->run, sizeof(d->run), "%s/run", d->dir);
+	snprintf(d->run, sizeof(d->run), unit ? "/run/vmshm" : "%s/run", d->dir);
 	snprintf(d->conf, sizeof(d->conf), "%s/conf", d->dir);
 	snprintf(d->log, sizeof(d->log), "%s/log", d->dir);
 }
@@ -47,6 +51,11 @@ void daemon_run(struct vmshmd *d, const char *const *more_args)
 	struct rlimit limit = { d->descriptors, d->descriptors };
 	int log;
 
+	if (d->unit) {
+		unlink(d->log);
+		need(!system("systemctl start " UNIT), "systemctl start " UNIT);
+		return;
+	}
 	need(program, "VMSHMD does not name the daemon");
 	for (unsigned int i = d->kept ? 3 : 4; more_args && *more_args && i < NR(args) - 1; i++)
 		args[i] = *more_args++;
@@ -85,7 +94,7 @@ void daemon_start(struct vmshmd *d, const char *body)
 void daemon_start_kept(struct vmshmd *d, const char *body)
 {
 	daemon_prepare(d);
-	d->kept = true;
+	d->kept = !d->unit;
 	start(d, body);
 }
 
@@ -93,6 +102,8 @@ int daemon_stop(struct vmshmd *d, int sig)
 {
 	int status = 0;
 
+	if (d->unit)
+		return system("systemctl stop " UNIT);
 	if (sig)
 		kill(d->pid, sig);
 	if (!soon(waitpid(d->pid, &status, WNOHANG) == d->pid)) {
@@ -122,6 +133,14 @@ pid_t daemon_worker(const struct vmshmd *d)
 	pid_t pid = 0;
 	FILE *file;
 
+	if (d->unit) {
+		file = popen("systemctl show -P MainPID " UNIT, "re");
+		if (!file || fscanf(file, "%d", &pid) != 1)
+			pid = 0;
+		if (file)
+			pclose(file);
+		return pid;
+	}
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", d->pid, d->pid);
 	file = fopen(path, "re");
 	if (!file || fscanf(file, "%d", &pid) != 1)
@@ -164,7 +183,7 @@ void daemon_end(struct vmshmd *d)
 {
 	bool clean = true;
 
-	if (d->pid) {
+	if (d->pid || d->unit) {
 		int status = daemon_stop(d, SIGTERM);
 
 		for (unsigned int i = 0; i < NR(reports); i++)

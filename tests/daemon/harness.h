@@ -54,12 +54,17 @@ struct vmshmd {
 	unsigned int descriptors;	/* how many it may have, 0: as it comes */
 	uid_t uid;		/* whose process, 0: ours, with all that it may */
 	char program[80];	/* which, empty: the one that VMSHMD names */
+	bool unit;		/* run by systemd, as UNIT */
 	bool kept;		/* @pid is a keeper, with the daemon proper as its child */
 };
 
 /* The two lines of members and segments that most tests want. */
 #define MEMBERS_AB "members = ( { name = \"a\"; cid = 3; }, { name = \"b\"; cid = 4; } );\n"
 #define COUPLE_AB "{ name = \"a-b\"; members = [ \"a\", \"b\" ]; size = \"16M\"; }"
+
+/* What a daemon is called that systemd runs; its unit says where its files are. */
+#define UNIT "vmshmd.service"
+#define UNIT_DIR "/run/vmshm-test"
 
 /* A directory, without a daemon in it yet. */
 void daemon_prepare(struct vmshmd *d);

@@ -173,7 +173,10 @@ static bool restart(const struct vmshmd *d, unsigned int n)
 		kill(before, SIGKILL);
 		break;
 	case 1:
-		kill(d->pid, SIGUSR2);
+		if (d->unit)
+			need(!system("systemctl restart " UNIT), "systemctl restart " UNIT);
+		else
+			kill(d->pid, SIGUSR2);
 		break;
 	default:
 		kill(before, SIGTERM);
@@ -189,14 +192,14 @@ static bool undisturbed(const struct fake *f)
 	return fake_receive(f->socket, &value, &fd, 0) == -1;
 }
 
-static void fifty_restarts(void)
+static void fifty_restarts(bool unit)
 {
 	struct traffic *t = mmap(NULL, sizeof(*t), PROT_READ | PROT_WRITE,
 				 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	unsigned int restarted = 0, moved = 0, seen = 0, fds = 0, keeper_fds = 0;
 	bool same = true;
 	struct fake a, b, c, x;
-	struct vmshmd d, w;
+	struct vmshmd d = { .unit = unit }, w;
 	u64 before, generation;
 	pid_t pids[2];
 	u8 uuid[16];
@@ -235,13 +238,14 @@ static void fifty_restarts(void)
 		if (i == 1) {
 			sleep_ms(100);
 			fds = daemon_fds(&w);
-			keeper_fds = daemon_fds(&d);
+			keeper_fds = unit ? 0 : daemon_fds(&d);
 		} else if (i == RESTARTS - 1) {
-			same &= soon(daemon_fds(&w) == fds && daemon_fds(&d) == keeper_fds);
+			same &= soon(daemon_fds(&w) == fds &&
+				     (unit || daemon_fds(&d) == keeper_fds));
 		}
 	}
-	ok(restarted == RESTARTS, "%u restarts, by SIGKILL, SIGUSR2 and SIGTERM, of %u", restarted,
-	   RESTARTS);
+	ok(restarted == RESTARTS, "%u restarts, by SIGKILL, %s and SIGTERM, of %u", restarted,
+	   unit ? "systemctl restart" : "SIGUSR2", RESTARTS);
 	ok(moved == RESTARTS, "bytes move during and after each of them");
 	ok(seen == RESTARTS, "each time a member comes or goes, and another one is told");
 	ok(same, "who stayed was sent nothing, is present as before, and no descriptor is lost");
@@ -262,10 +266,10 @@ static void fifty_restarts(void)
 /* ---- what a successor finds ---- */
 
 /* A member leaves, and one comes, while there is no daemon. */
-static void meanwhile(void)
+static void meanwhile(bool unit)
 {
+	struct vmshmd d = { .unit = unit };
 	struct fake a, b;
-	struct vmshmd d;
 	pid_t worker;
 	int waiting, fd;
 	int64_t value;
@@ -298,10 +302,10 @@ static void change_file(const struct vmshmd *d, const char *body)
 }
 
 /* The configuration is another one when the worker is started again. */
-static void other_configuration(void)
+static void other_configuration(bool unit)
 {
+	struct vmshmd d = { .unit = unit };
 	struct fake a, b, x;
-	struct vmshmd d;
 	u8 uuid[16];
 
 	daemon_start_kept(&d, ABCX "segments = ( " COUPLE_AB ", " TRIO " );\n");
@@ -468,12 +472,45 @@ static void ends(void)
 	daemon_end(&d);
 }
 
-int main(void)
+/* systemd lets go of what it kept: to stop and to start is not to restart. */
+static void unit_stops(void)
+{
+	struct vmshmd d = { .unit = true };
+	struct fake a, b;
+	struct stat st;
+
+	daemon_start_kept(&d, MEMBERS_AB "segments = ( " COUPLE_AB " );\n");
+	need(fake_join(&a, &d, "a-b", "a", 2, 2), "a is not served");
+	ok(!system("systemctl reload " UNIT) && soon(daemon_said(&d, "vmshmd: reloaded ")) &&
+	   undisturbed(&a), "systemctl reload reads the configuration");
+	ok(!system("systemctl is-active --quiet " UNIT) && !daemon_stop(&d, 0) &&
+	   lstat(d.run, &st), "systemctl stop leaves no socket");
+	daemon_run(&d, NULL);
+	ok(soon(daemon_said(&d, "vmshmd: ready")) && fake_join(&b, &d, "a-b", "b", 2, 2) &&
+	   memcmp(fake_header(&a)->uuid, fake_header(&b)->uuid, 16) &&
+	   !daemon_said(&d, "taken over"), "systemctl start makes new memory");
+	/* Not killed by the watchdog: one that hangs is. */
+	kill(daemon_worker(&d), SIGSTOP);
+	ok(soon(daemon_said(&d, "taken over: 1 segment, 1 connection")) && undisturbed(&b),
+	   "a daemon that hangs is started again by the watchdog, and loses nothing");
+	fake_leave(&a);
+	fake_leave(&b);
+	daemon_end(&d);
+}
+
+int main(int argc, char **argv)
 {
 	signal(SIGPIPE, SIG_IGN);
-	fifty_restarts();
-	meanwhile();
-	other_configuration();
+	if (argc > 1 && !strcmp(argv[1], "--systemd")) {
+		fifty_restarts(true);
+		meanwhile(true);
+		other_configuration(true);
+		unit_stops();
+		return done();
+	}
+	fifty_restarts(false);
+	meanwhile(false);
+	other_configuration(false);
 	upgrade();
 	ends();
 	return done();

@@ -74,8 +74,9 @@ static unsigned int warn_people(const struct config *config)
 			if (marked[config->segments[i].members[k]] ||
 			    members_of(config, &access, marked, names) < 2)
 				continue;
-			say("warning: the same users can connect as %s: if their QEMUs run as one user, only a label each (SELinux, AppArmor) keeps them from the others' sockets",
-			    names);
+			say("warning: the same users can connect as %s: if their QEMUs run as one "
+			    "user, only a label each (SELinux, AppArmor) keeps them from the "
+			    "others' sockets", names);
 			warnings++;
 		}
 	}
@@ -99,8 +100,8 @@ unsigned int config_warn(const struct config *config)
 		}
 		if (!s->shared)
 			continue;
-		say("warning: in segment %s each of %u members can read and forge what the others exchange",
-		    s->name, s->nr_members);
+		say("warning: in segment %s each of %u members can read and forge what the others "
+		    "exchange", s->name, s->nr_members);
 		warnings++;
 	}
 	return warnings;

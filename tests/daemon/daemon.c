@@ -21,9 +21,11 @@ static const char *const reports[] = {
 	"AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:",
 };
 
+bool daemons_are_units;
+
 void daemon_prepare(struct vmshmd *d)
 {
-	bool unit = d->unit;
+	bool unit = daemons_are_units;
 
 	memset(d, 0, sizeof(*d));
 	d->unit = unit;

@@ -66,6 +66,9 @@ struct vmshmd {
 #define UNIT "vmshmd.service"
 #define UNIT_DIR "/run/vmshm-test"
 
+/* Whether systemd is to run those that are prepared from now on. */
+extern bool daemons_are_units;
+
 /* A directory, without a daemon in it yet. */
 void daemon_prepare(struct vmshmd *d);
 
@@ -155,5 +158,14 @@ u64 fake_blocks(const struct fake *f);
 bool bell_rings(int fd, unsigned int ms);
 
 bool is_zero(const u8 *at, u64 len);
+
+/* ---- bytes that run between two members of a couple (bytes.c) ---- */
+
+struct traffic;
+
+/* From member 0 to member 1, until traffic_end(): whether every byte was right. */
+struct traffic *traffic_start(const struct fake *from, const struct fake *to);
+u64 traffic_received(const struct traffic *t);
+bool traffic_end(struct traffic *t);
 
 #endif

@@ -7,17 +7,14 @@
 #include "harness.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define RESTARTS	50
-#define RING_ORDER	16
 
 #define ABCX "members = ( { name = \"a\"; cid = 3; }, { name = \"b\"; cid = 4; },\n" \
 	"{ name = \"c\"; cid = 5; }, { name = \"x\"; cid = 6; } );\n"
@@ -30,134 +27,6 @@ static const char configuration[] = ABCX "segments = ( " COUPLE_AB ", " AC ", " 
 static u64 presence(const struct fake *f, unsigned int index)
 {
 	return vmshm_word_read(&fake_member(f, index)->presence);
-}
-
-/* ---- bytes that run ---- */
-
-/* Shared between the processes; each word has one writer. */
-struct traffic {
-	u64 stop;		/* the test's */
-	u64 sent, ended;	/* the sender's */
-	u64 received, wrong;	/* the receiver's */
-};
-
-static u8 byte_at(u64 position)
-{
-	return (u8)((position * 0x9e3779b97f4a7c15ULL) >> 56);
-}
-
-static void wait_bell(int fd)
-{
-	struct pollfd ready = { .fd = fd, .events = POLLIN };
-	u64 count;
-
-	/* Nobody but the peer rings vector 1: without it this is a hang, and found. */
-	if (poll(&ready, 1, -1) == 1 && read(fd, &count, sizeof(count)) < 0)
-		return;
-}
-
-static void ring(int fd)
-{
-	const u64 one = 1;
-
-	if (write(fd, &one, sizeof(one)) < 0)
-		_exit(9);
-}
-
-static void sender(struct traffic *t, const struct fake *f)
-{
-	struct vmshm_ring_hdr *hdr =
-		(struct vmshm_ring_hdr *)(f->map + fake_channel(f, 0)->half_off[1]);
-	struct vmshm_prod p;
-
-	vmshm_prod_init(&p, hdr, RING_ORDER);
-	while (!vmshm_word_read(&t->stop)) {
-		long space = vmshm_prod_space(&p, 1);
-		struct vmshm_span span[2];
-		u64 len = (u64)rand() % 9000 + 1, at = p.prod;
-		int n;
-
-		if (space < 0)
-			_exit(2);
-		if (!space) {
-			if (!vmshm_prod_arm(&p, p.size / 2))
-				wait_bell(f->own.fds[1]);
-			continue;
-		}
-		len = len < (u64)space ? len : (u64)space;
-		n = vmshm_prod_spans(&p, len, span);
-		for (int i = 0; i < n; i++)
-			for (u32 k = 0; k < span[i].len; k++)
-				span[i].base[k] = byte_at(at++);
-		if (vmshm_prod_publish(&p, len))
-			ring(f->peers[0].fds[1]);
-		vmshm_word_publish(&t->sent, p.prod);
-	}
-	vmshm_prod_set_flags(&p, VMSHM_RING_FIN);
-	ring(f->peers[0].fds[1]);
-	_exit(0);
-}
-
-static void receiver(struct traffic *t, const struct fake *f)
-{
-	struct vmshm_ring_hdr *hdr =
-		(struct vmshm_ring_hdr *)(f->map + fake_channel(f, 0)->half_off[1]);
-	struct vmshm_cons c;
-	u64 wrong = 0;
-
-	vmshm_cons_init(&c, hdr, RING_ORDER);
-	for (;;) {
-		u32 flags = vmshm_cons_peer_flags(&c);
-		struct vmshm_span span[2];
-		long avail = vmshm_cons_avail(&c, 1);
-		u64 at = c.cons;
-		int n;
-
-		if (avail < 0)
-			_exit(2);
-		if (!avail && flags & VMSHM_RING_FIN)
-			break;
-		if (!avail) {
-			if (!vmshm_cons_arm(&c, 1) && !vmshm_cons_peer_flags(&c))
-				wait_bell(f->own.fds[1]);
-			continue;
-		}
-		n = vmshm_cons_spans(&c, 0, (u64)avail, span);
-		for (int i = 0; i < n; i++)
-			for (u32 k = 0; k < span[i].len; k++)
-				wrong += span[i].base[k] != byte_at(at++);
-		if (vmshm_cons_consume(&c, (u64)avail))
-			ring(f->peers[0].fds[1]);
-		vmshm_word_publish(&t->received, c.cons);
-		vmshm_word_publish(&t->wrong, wrong);
-	}
-	_exit(0);
-}
-
-static pid_t process(void (*work)(struct traffic *t, const struct fake *f), struct traffic *t,
-		     const struct fake *f)
-{
-	pid_t pid = fork();
-
-	need(pid >= 0, "fork: %s", strerror(errno));
-	if (pid)
-		return pid;
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	srand(1);
-	work(t, f);
-	_exit(3);
-}
-
-static bool ended_well(pid_t pid)
-{
-	int status = -1;
-
-	if (!soon(waitpid(pid, &status, WNOHANG) == pid)) {
-		kill(pid, SIGKILL);
-		waitpid(pid, &status, 0);
-		return false;
-	}
-	return status == 0;
 }
 
 /* ---- restarts ---- */
@@ -192,31 +61,26 @@ static bool undisturbed(const struct fake *f)
 	return fake_receive(f->socket, &value, &fd, 0) == -1;
 }
 
-static void fifty_restarts(bool unit)
+static void fifty_restarts(void)
 {
-	struct traffic *t = mmap(NULL, sizeof(*t), PROT_READ | PROT_WRITE,
-				 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	unsigned int restarted = 0, moved = 0, seen = 0, fds = 0, keeper_fds = 0;
 	bool same = true;
 	struct fake a, b, c, x;
-	struct vmshmd d = { .unit = unit }, w;
+	struct vmshmd d, w;
 	u64 before, generation;
-	pid_t pids[2];
+	struct traffic *t;
 	u8 uuid[16];
 
 	daemon_start_kept(&d, configuration);
-	need(t != MAP_FAILED && fake_join(&a, &d, "a-b", "a", 2, 2) &&
+	need(fake_join(&a, &d, "a-b", "a", 2, 2) &&
 	     fake_join(&b, &d, "a-b", "b", 2, 2) && fake_join(&x, &d, "trio", "x", 3, 2),
 	     "members are not served");
 	memcpy(uuid, fake_header(&a)->uuid, sizeof(uuid));
-	vmshm_ring_init((struct vmshm_ring_hdr *)(b.map + fake_channel(&b, 0)->half_off[1]),
-			RING_ORDER, 1, 1);
-	pids[0] = process(sender, t, &a);
-	pids[1] = process(receiver, t, &b);
+	t = traffic_start(&a, &b);
 	for (unsigned int i = 0; i < RESTARTS; i++) {
-		before = vmshm_word_read(&t->received);
+		before = traffic_received(t);
 		restarted += restart(&d, i);
-		moved += soon(vmshm_word_read(&t->received) > before);
+		moved += soon(traffic_received(t) > before);
 		same &= undisturbed(&a) && undisturbed(&b) && undisturbed(&x) &&
 			presence(&a, 0) == 1 && presence(&a, 1) == 1;
 		/* Somebody comes after the restart, and goes after the next one. */
@@ -238,20 +102,19 @@ static void fifty_restarts(bool unit)
 		if (i == 1) {
 			sleep_ms(100);
 			fds = daemon_fds(&w);
-			keeper_fds = unit ? 0 : daemon_fds(&d);
+			keeper_fds = d.unit ? 0 : daemon_fds(&d);
 		} else if (i == RESTARTS - 1) {
 			same &= soon(daemon_fds(&w) == fds &&
-				     (unit || daemon_fds(&d) == keeper_fds));
+				     (d.unit || daemon_fds(&d) == keeper_fds));
 		}
 	}
 	ok(restarted == RESTARTS, "%u restarts, by SIGKILL, %s and SIGTERM, of %u", restarted,
-	   unit ? "systemctl restart" : "SIGUSR2", RESTARTS);
+	   d.unit ? "systemctl restart" : "SIGUSR2", RESTARTS);
 	ok(moved == RESTARTS, "bytes move during and after each of them");
 	ok(seen == RESTARTS, "each time a member comes or goes, and another one is told");
 	ok(same, "who stayed was sent nothing, is present as before, and no descriptor is lost");
-	vmshm_word_publish(&t->stop, 1);
-	ok(ended_well(pids[0]) && ended_well(pids[1]) && t->sent == t->received && !t->wrong,
-	   "not one of %llu bytes is lost or wrong", (unsigned long long)t->received);
+	before = traffic_received(t);
+	ok(traffic_end(t), "not one of %llu bytes is lost or wrong", (unsigned long long)before);
 	fake_leave(&a);
 	ok(soon(presence(&b, 0) == 2) && fake_join(&a, &d, "a-b", "a", 2, 2) &&
 	   presence(&b, 0) == 3 && !memcmp(uuid, fake_header(&a)->uuid, sizeof(uuid)),
@@ -259,16 +122,15 @@ static void fifty_restarts(bool unit)
 	fake_leave(&a);
 	fake_leave(&b);
 	fake_leave(&x);
-	munmap(t, sizeof(*t));
 	daemon_end(&d);
 }
 
 /* ---- what a successor finds ---- */
 
 /* A member leaves, and one comes, while there is no daemon. */
-static void meanwhile(bool unit)
+static void meanwhile(void)
 {
-	struct vmshmd d = { .unit = unit };
+	struct vmshmd d;
 	struct fake a, b;
 	pid_t worker;
 	int waiting, fd;
@@ -302,9 +164,9 @@ static void change_file(const struct vmshmd *d, const char *body)
 }
 
 /* The configuration is another one when the worker is started again. */
-static void other_configuration(bool unit)
+static void other_configuration(void)
 {
-	struct vmshmd d = { .unit = unit };
+	struct vmshmd d;
 	struct fake a, b, x;
 	u8 uuid[16];
 
@@ -475,7 +337,7 @@ static void ends(void)
 /* systemd lets go of what it kept: to stop and to start is not to restart. */
 static void unit_stops(void)
 {
-	struct vmshmd d = { .unit = true };
+	struct vmshmd d;
 	struct fake a, b;
 	struct stat st;
 
@@ -502,15 +364,16 @@ int main(int argc, char **argv)
 {
 	signal(SIGPIPE, SIG_IGN);
 	if (argc > 1 && !strcmp(argv[1], "--systemd")) {
-		fifty_restarts(true);
-		meanwhile(true);
-		other_configuration(true);
+		daemons_are_units = true;
+		fifty_restarts();
+		meanwhile();
+		other_configuration();
 		unit_stops();
 		return done();
 	}
-	fifty_restarts(false);
-	meanwhile(false);
-	other_configuration(false);
+	fifty_restarts();
+	meanwhile();
+	other_configuration();
 	upgrade();
 	ends();
 	return done();

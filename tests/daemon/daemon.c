@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <grp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -20,13 +21,19 @@ static const char *const reports[] = {
 	"AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:",
 };
 
+bool daemons_are_units;
+
 void daemon_prepare(struct vmshmd *d)
 {
+	bool unit = daemons_are_units;
+
 	memset(d, 0, sizeof(*d));
-	snprintf(d->dir, sizeof(d->dir), "/tmp/vmshmd-test.XXXXXX");
-	need(mkdtemp(d->dir), "no directory in /tmp: %s", strerror(errno));
+	d->unit = unit;
+	snprintf(d->dir, sizeof(d->dir), unit ? UNIT_DIR : "/tmp/vmshmd-test.XXXXXX");
+	need(unit ? !mkdir(d->dir, 0755) || errno == EEXIST : !!mkdtemp(d->dir),
+	     "cannot make %s: %s", d->dir, strerror(errno));
 	need(!chmod(d->dir, 0755), "chmod %s: %s", d->dir, strerror(errno));
-	snprintf(d->run, sizeof(d->run), "%s/run", d->dir);
+	snprintf(d->run, sizeof(d->run), unit ? "/run/vmshm" : "%s/run", d->dir);
 	snprintf(d->conf, sizeof(d->conf), "%s/conf", d->dir);
 	snprintf(d->log, sizeof(d->log), "%s/log", d->dir);
 }
@@ -41,41 +48,64 @@ void daemon_config(struct vmshmd *d, const char *body)
 
 void daemon_run(struct vmshmd *d, const char *const *more_args)
 {
-	const char *program = getenv("VMSHMD");
-	const char *args[16] = { "vmshmd", "--config", d->conf };
+	const char *program = *d->program ? d->program : getenv("VMSHMD");
+	const char *args[16] = { "vmshmd", "--config", d->conf, d->kept ? NULL : "--no-keeper" };
 	struct rlimit limit = { d->descriptors, d->descriptors };
 	int log;
 
+	if (d->unit) {
+		unlink(d->log);
+		need(!system("systemctl start " UNIT), "systemctl start " UNIT);
+		return;
+	}
 	need(program, "VMSHMD does not name the daemon");
-	for (unsigned int i = 3; more_args && *more_args && i < NR(args) - 1; i++)
+	for (unsigned int i = d->kept ? 3 : 4; more_args && *more_args && i < NR(args) - 1; i++)
 		args[i] = *more_args++;
+	need(!d->uid || !chown(d->dir, d->uid, d->uid), "chown: %s", strerror(errno));
 	d->pid = fork();
 	need(d->pid >= 0, "fork: %s", strerror(errno));
 	if (d->pid)
 		return;
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	log = open(d->log, O_WRONLY | O_CREAT | O_APPEND, 0600);
 	dup2(log, STDERR_FILENO);
 	dup2(log, STDOUT_FILENO);
 	close(log);
 	if (d->descriptors)
 		setrlimit(RLIMIT_NOFILE, &limit);
+	if (d->uid && (setgroups(0, NULL) || setresgid(d->uid, d->uid, d->uid) ||
+		       setresuid(d->uid, d->uid, d->uid)))
+		_exit(126);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	execv(program, (char *const *)args);
 	_exit(127);
+}
+
+static void start(struct vmshmd *d, const char *body)
+{
+	daemon_config(d, body);
+	daemon_run(d, NULL);
+	need(soon(daemon_said(d, "vmshmd: ready")), "the daemon is not ready; see %s", d->log);
 }
 
 void daemon_start(struct vmshmd *d, const char *body)
 {
 	daemon_prepare(d);
-	daemon_config(d, body);
-	daemon_run(d, NULL);
-	need(soon(daemon_said(d, "vmshmd: ready")), "the daemon is not ready; see %s", d->log);
+	start(d, body);
+}
+
+void daemon_start_kept(struct vmshmd *d, const char *body)
+{
+	daemon_prepare(d);
+	d->kept = !d->unit;
+	start(d, body);
 }
 
 int daemon_stop(struct vmshmd *d, int sig)
 {
 	int status = 0;
 
+	if (d->unit)
+		return system("systemctl stop " UNIT);
 	if (sig)
 		kill(d->pid, sig);
 	if (!soon(waitpid(d->pid, &status, WNOHANG) == d->pid)) {
@@ -99,6 +129,50 @@ bool daemon_reload(struct vmshmd *d, const char *body)
 	return daemon_said(d, "vmshmd: reloaded ") > good;
 }
 
+pid_t daemon_worker(const struct vmshmd *d)
+{
+	char path[64];
+	pid_t pid = 0;
+	FILE *file;
+
+	if (d->unit) {
+		file = popen("systemctl show -P MainPID " UNIT, "re");
+		if (!file || fscanf(file, "%d", &pid) != 1)
+			pid = 0;
+		if (file)
+			pclose(file);
+		return pid;
+	}
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", d->pid, d->pid);
+	file = fopen(path, "re");
+	if (!file || fscanf(file, "%d", &pid) != 1)
+		pid = 0;
+	if (file)
+		fclose(file);
+	return pid;
+}
+
+/* The lock file has its number, and it is written before anybody is served. */
+static bool other_worker(const struct vmshmd *d, pid_t before)
+{
+	pid_t pid = 0, now = daemon_worker(d);
+	char path[128];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/.lock", d->run);
+	file = fopen(path, "re");
+	if (!file || fscanf(file, "%d", &pid) != 1)
+		pid = 0;
+	if (file)
+		fclose(file);
+	return now && now != before && pid == now;
+}
+
+bool daemon_ready_again(const struct vmshmd *d, pid_t before)
+{
+	return soon(other_worker(d, before));
+}
+
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
 	(void)st;
@@ -111,7 +185,7 @@ void daemon_end(struct vmshmd *d)
 {
 	bool clean = true;
 
-	if (d->pid) {
+	if (d->pid || d->unit) {
 		int status = daemon_stop(d, SIGTERM);
 
 		for (unsigned int i = 0; i < NR(reports); i++)

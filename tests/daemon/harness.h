@@ -52,11 +52,22 @@ struct vmshmd {
 	char conf[80];
 	char log[80];
 	unsigned int descriptors;	/* how many it may have, 0: as it comes */
+	uid_t uid;		/* whose process, 0: ours, with all that it may */
+	char program[80];	/* which, empty: the one that VMSHMD names */
+	bool unit;		/* run by systemd, as UNIT */
+	bool kept;		/* @pid is a keeper, with the daemon proper as its child */
 };
 
 /* The two lines of members and segments that most tests want. */
 #define MEMBERS_AB "members = ( { name = \"a\"; cid = 3; }, { name = \"b\"; cid = 4; } );\n"
 #define COUPLE_AB "{ name = \"a-b\"; members = [ \"a\", \"b\" ]; size = \"16M\"; }"
+
+/* What a daemon is called that systemd runs; its unit says where its files are. */
+#define UNIT "vmshmd.service"
+#define UNIT_DIR "/run/vmshm-test"
+
+/* Whether systemd is to run those that are prepared from now on. */
+extern bool daemons_are_units;
 
 /* A directory, without a daemon in it yet. */
 void daemon_prepare(struct vmshmd *d);
@@ -68,6 +79,9 @@ void daemon_config(struct vmshmd *d, const char *body);
 void daemon_run(struct vmshmd *d, const char *const *more_args);
 void daemon_start(struct vmshmd *d, const char *body);
 
+/* The same with a keeper in front. */
+void daemon_start_kept(struct vmshmd *d, const char *body);
+
 /* Its exit status after a signal (0: none), -1 when it was killed; must be quick. */
 int daemon_stop(struct vmshmd *d, int sig);
 
@@ -76,6 +90,12 @@ bool daemon_reload(struct vmshmd *d, const char *body);
 
 /* Stop with SIGTERM, expect 0 and no report of a sanitizer; remove the directory. */
 void daemon_end(struct vmshmd *d);
+
+/* With @d->kept: the daemon proper, 0 between two of them. */
+pid_t daemon_worker(const struct vmshmd *d);
+
+/* The worker that comes after @before is ready. */
+bool daemon_ready_again(const struct vmshmd *d, pid_t before);
 
 /* How often the log has @text. */
 unsigned int daemon_said(const struct vmshmd *d, const char *text);
@@ -138,5 +158,14 @@ u64 fake_blocks(const struct fake *f);
 bool bell_rings(int fd, unsigned int ms);
 
 bool is_zero(const u8 *at, u64 len);
+
+/* ---- bytes that run between two members of a couple (bytes.c) ---- */
+
+struct traffic;
+
+/* From member 0 to member 1, until traffic_end(): whether every byte was right. */
+struct traffic *traffic_start(const struct fake *from, const struct fake *to);
+u64 traffic_received(const struct traffic *t);
+bool traffic_end(struct traffic *t);
 
 #endif

@@ -39,7 +39,7 @@ static char *configuration(void)
 	char *text;
 	FILE *f = open_memstream(&text, &size);
 
-	fprintf(f, "members = (");
+	fprintf(f, "memory_limit = \"128G\"; members = (");
 	for (i = 0; i < NR(table); i++)
 		for (j = 0; j < table[i].members; j++)
 			fprintf(f, "%s{ name = \"s%zum%zu\"; cid = %u; }", i + j ? ",\n" : "", i, j,

@@ -34,6 +34,8 @@ start() {		# start NAME VM SECONDS COMMAND...
 		OWNER=$BASHPID PID=()
 		trap stop_all EXIT
 	fi
+	# Nothing that an earlier one of that name said.
+	rm -f "$WORK/$name"
 	# No shell in between: what is killed at the end has to be the client.
 	timeout "$seconds" tools/vmshm-lab exec -n "$vm" -- "$@" >"$WORK/$name" 2>&1 &
 	PID[$name]=$!

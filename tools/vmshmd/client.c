@@ -17,7 +17,8 @@
  *
  * Messages are made when the socket has room for them, so a client that does
  * not read costs no memory. Its send buffer is small, which limits the
- * descriptors in flight.
+ * descriptors in flight: the kernel counts those a user, over all clients, and
+ * who leaves them unread for five seconds is dropped.
  */
 #include "client.h"
 #include "seat.h"
@@ -38,12 +39,15 @@
 
 #define RETRY_USEC	100000
 
+/* How long a client may leave its buffer full. */
+#define UNREAD_USEC	5000000
+
 struct client {
 	struct seat *seat;
 	int fd;
 	sd_event_source *io;
 	sd_event_source *retry;
-	u32 next;		/* message to be sent */
+	sd_event_source *unread;	/* runs while the buffer is full */
 	struct say_limit say_limit;
 };
 
@@ -81,7 +85,7 @@ static bool message(const struct seat *seat, u32 n, int64_t *value, int *fd)
 }
 
 /* 0, or -1 with errno. */
-static int send_message(int socket, int64_t value, int fd)
+static int send_message(int socket, struct mmsghdr *sent, int64_t value, int fd)
 {
 	union {
 		struct cmsghdr header;
@@ -89,7 +93,6 @@ static int send_message(int socket, int64_t value, int fd)
 	} control = { .space = "" };
 	struct iovec iov = { &value, sizeof(value) };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	ssize_t n;
 
 	if (fd >= 0) {
 		struct cmsghdr *c;
@@ -102,12 +105,9 @@ static int send_message(int socket, int64_t value, int fd)
 		c->cmsg_len = CMSG_LEN(sizeof(int));
 		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
 	}
-	n = sendmsg(socket, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
-	if (n >= 0 && n != sizeof(value)) {
-		errno = EMSGSIZE;	/* a socket that splits 8 bytes */
-		return -1;
-	}
-	return n < 0 ? -1 : 0;
+	sent->msg_hdr = msg;
+	/* It writes @sent->msg_len as it sends: see record.h. */
+	return sendmmsg(socket, sent, 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1 ? 0 : -1;
 }
 
 static int on_retry(sd_event_source *source, uint64_t usec, void *arg)
@@ -121,6 +121,28 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *arg)
 	return 0;
 }
 
+static int on_unread(sd_event_source *source, uint64_t usec, void *arg)
+{
+	struct client *client = arg;
+	char why[96];
+
+	(void)source;
+	(void)usec;
+	snprintf(why, sizeof(why), "dropped: it has not read message %u and those before for %d s",
+		 record_sent(client->seat->kept), UNREAD_USEC / 1000000);
+	seat_client_gone(client->seat, why);
+	return 0;
+}
+
+/* It has to read now; without a timer it may take as long as it likes. */
+static void wait_for_room(struct client *client)
+{
+	sd_event_source_set_io_events(client->io, EPOLLIN | EPOLLRDHUP | EPOLLOUT);
+	if (!client->unread)
+		sd_event_add_time_relative(client_event(client), &client->unread, CLOCK_MONOTONIC,
+					   UNREAD_USEC, 0, on_unread, client);
+}
+
 void client_start(struct client *client)
 {
 	struct seat *seat = client->seat;
@@ -128,15 +150,15 @@ void client_start(struct client *client)
 	int64_t value;
 	int fd;
 
-	while (message(seat, client->next, &value, &fd)) {
-		if (!send_message(client->fd, value, fd)) {
-			client->next++;
+	while (message(seat, record_sent(seat->kept), &value, &fd)) {
+		if (!send_message(client->fd, record_send(seat->kept), value, fd)) {
+			client->unread = sd_event_source_disable_unref(client->unread);
 			continue;
 		}
 		if (errno == EINTR)
 			continue;
 		if (errno == EAGAIN) {
-			sd_event_source_set_io_events(client->io, EPOLLIN | EPOLLRDHUP | EPOLLOUT);
+			wait_for_room(client);
 			return;
 		}
 		/* Too many descriptors in flight, or no memory: that passes. */
@@ -150,8 +172,8 @@ void client_start(struct client *client)
 						       client) >= 0)
 				return;
 		}
-		snprintf(why, sizeof(why), "gone while message %u was sent: %s", client->next,
-			 strerror(errno));
+		snprintf(why, sizeof(why), "gone while message %u was sent: %s",
+			 record_sent(seat->kept), strerror(errno));
 		seat_client_gone(seat, why);
 		return;
 	}
@@ -218,6 +240,7 @@ void client_free(struct client *client)
 {
 	sd_event_source_disable_unref(client->io);
 	sd_event_source_disable_unref(client->retry);
+	sd_event_source_disable_unref(client->unread);
 	close(client->fd);
 	free(client);
 }

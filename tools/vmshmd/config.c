@@ -24,6 +24,7 @@ static const struct key root_keys[] = {
 	{ "control_group", KIND_STRING, false },
 	{ "control_mode", KIND_STRING, false },
 	{ "metrics", KIND_STRING, false },
+	{ "memory_limit", KIND_SIZE, false },
 	{ "members", KIND_GROUPS, true },
 	{ "segments", KIND_GROUPS, true },
 };
@@ -473,6 +474,8 @@ struct config *config_load(const char *path, const char *runtime_dir, unsigned i
 		read_runtime_dir(&files[0], get_key(root, root_keys, NR(root_keys), "runtime_dir"),
 				 runtime_dir);
 		read_control(&files[0], root);
+		read_bytes(&files[0].r, get_key(root, root_keys, NR(root_keys), "memory_limit"),
+			   &config->memory_limit);
 		config->members = array_for(files, nr_files, "members", sizeof(*config->members));
 		config->segments = array_for(files, nr_files, "segments",
 					     sizeof(*config->segments));

@@ -54,6 +54,7 @@ struct config {
 	char *runtime_dir;
 	struct access control;	/* who may connect to the control socket */
 	char *metrics;		/* where they are served; NULL: nowhere */
+	u64 memory_limit;	/* bytes of all segments; 0: what the host has */
 	u32 nr_members;
 	struct config_member *members;
 	u32 nr_segments;
@@ -72,6 +73,9 @@ struct config {
  */
 struct config *config_load(const char *path, const char *runtime_dir, unsigned int *mistakes);
 void config_free(struct config *config);
+
+/* What is no mistake, but rarely meant, as "warning: ..." lines; how many. */
+unsigned int config_warn(const struct config *config);
 
 /* What holds for a member's socket: the member's word, the segment's, the default. */
 struct access config_access(const struct config_member *member,

@@ -354,19 +354,20 @@ void read_bool(const config_setting_t *setting, bool *value)
 		*value = config_setting_get_bool(setting);
 }
 
-void read_size(struct reader *r, const config_setting_t *setting, u64 *value)
+/* A number of bytes, and how it was written: NULL where it is none, or missing. */
+static const char *number_of_bytes(struct reader *r, const config_setting_t *setting,
+				   char given[32], u64 *value)
 {
 	unsigned long long number;
 	const char *text;
-	char given[32];
 	char *end;
 	int shift = 0;
 
 	if (!setting)
-		return;
+		return NULL;
 	text = config_setting_get_string(setting);
 	if (!text) {
-		snprintf(given, sizeof(given), "%lld", config_setting_get_int64(setting));
+		snprintf(given, 32, "%lld", config_setting_get_int64(setting));
 		text = given;
 	}
 	errno = 0;
@@ -379,9 +380,27 @@ void read_size(struct reader *r, const config_setting_t *setting, u64 *value)
 		mistake(r, setting,
 			"'%s' is '%s', expected a number of bytes, or with K, M or G after it",
 			config_setting_name(setting), text);
-		return;
+		return NULL;
 	}
-	number <<= shift;
+	*value = number << shift;
+	return text;
+}
+
+void read_bytes(struct reader *r, const config_setting_t *setting, u64 *value)
+{
+	char given[32];
+
+	number_of_bytes(r, setting, given, value);
+}
+
+void read_size(struct reader *r, const config_setting_t *setting, u64 *value)
+{
+	char given[32];
+	u64 number = 0;
+	const char *text = number_of_bytes(r, setting, given, &number);
+
+	if (!text)
+		return;
 	if (number & (number - 1))
 		mistake(r, setting, "'%s' is '%s', expected a power of two",
 			config_setting_name(setting), text);

@@ -57,6 +57,8 @@ const config_setting_t *get_key(const config_setting_t *group, const struct key 
 bool read_name(struct reader *r, const config_setting_t *setting, char value[VMSHM_NAME_LEN]);
 void read_number(struct reader *r, const config_setting_t *setting, u32 min, u32 max, u32 *value);
 void read_bool(const config_setting_t *setting, bool *value);
+/* A number of bytes; read_size() takes only those that a segment may have. */
+void read_bytes(struct reader *r, const config_setting_t *setting, u64 *value);
 void read_size(struct reader *r, const config_setting_t *setting, u64 *value);
 void read_user(struct reader *r, const config_setting_t *setting, uid_t *value);
 void read_group(struct reader *r, const config_setting_t *setting, gid_t *value);

@@ -47,7 +47,7 @@ static struct {
 	.last = &doorbell.first,
 };
 
-struct bell *bell_new(uint32_t vectors, const char *label)
+struct bell *bell_new(uint32_t vectors, const char *label, const int *fds)
 {
 	struct bell *bell = calloc(1, sizeof(*bell) + vectors * sizeof(bell->fds[0]));
 
@@ -56,7 +56,7 @@ struct bell *bell_new(uint32_t vectors, const char *label)
 	bell->refs = 1;
 	snprintf(bell->label, sizeof(bell->label), "%s", label);
 	for (; bell->vectors < vectors; bell->vectors++) {
-		int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+		int fd = fds ? fds[bell->vectors] : eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 
 		if (fd < 0) {
 			int err = errno;

@@ -22,8 +22,11 @@ struct bell {
 	int fds[];		/* eventfds, one a vector */
 };
 
-/* Make a bell with one reference; NULL with errno. */
-struct bell *bell_new(uint32_t vectors, const char *label);
+/*
+ * Make a bell with one reference; NULL with errno. It takes @fds over, or
+ * makes eventfds when that is NULL.
+ */
+struct bell *bell_new(uint32_t vectors, const char *label, const int *fds);
 void bell_put(struct bell *bell);
 
 /*

@@ -94,6 +94,17 @@ struct size_text size_text(uint64_t bytes)
 	return s;
 }
 
+struct size_text size_rounded(uint64_t bytes)
+{
+	struct size_text s;
+
+	if (bytes >= 1ULL << 30)
+		snprintf(s.text, sizeof(s.text), "%.1f GiB", (double)bytes / (1 << 30));
+	else
+		snprintf(s.text, sizeof(s.text), "%.1f MiB", (double)bytes / (1 << 20));
+	return s;
+}
+
 bool say_may(struct say_limit *limit, const char *about)
 {
 	struct timespec now;

@@ -29,6 +29,9 @@ struct size_text {
 
 struct size_text size_text(uint64_t bytes);
 
+/* A number of bytes for people, as "23.4 GiB". */
+struct size_text size_rounded(uint64_t bytes);
+
 /*
  * Keeps somebody who may connect from filling the log: SAY_BURST lines in
  * SAY_WINDOW_S seconds, then one that counts what was left out.

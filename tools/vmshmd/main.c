@@ -2,11 +2,15 @@
 /*
  * vmshmd: gives VMs shared memory and doorbells, and tells them of each other.
  *
- *   config.c, config_read.c	the configuration
+ *   config.c, config_read.c, config_warn.c	the configuration
  *   geometry.c			where things lie in a segment
  *   segment.c			a segment's memory, presence, giving back
  *   seat.c			a member's socket, admission, departure
  *   client.c			a connected QEMU: the ivshmem protocol
+ *   keeper.c			the process in front, where there is no systemd
+ *   keep.c, record.c, restore.c	what a successor of the process goes on with
+ *   admission.c		whether the host could back it all
+ *   access.c			who may connect to a socket
  *   doorbell.c			eventfds, and the thread that rings them
  *   server.c			all segments, the runtime directory, reload
  *   guard.c			memory that others can take away
@@ -21,6 +25,8 @@
 #include "control.h"
 #include "doorbell.h"
 #include "guard.h"
+#include "keep.h"
+#include "keeper.h"
 #include "log.h"
 #include "server.h"
 #include "steer.h"
@@ -45,17 +51,24 @@ struct options {
 	const char *config;
 	const char *runtime_dir;
 	bool check;
+	bool alone;
 };
 
 struct daemon {
 	struct options options;
 	struct server *server;
+	bool leave;		/* a successor goes on: SIGTERM, where somebody keeps */
 };
+
+/* Options without a letter. */
+#define OPTION_ALONE	256
 
 static const struct argp_option option_list[] = {
 	{ "config", 'c', "FILE", 0, "Read FILE (" CONFIG_DEFAULT_PATH ")", 0 },
 	{ "runtime-dir", 'r', "DIR", 0,
 	  "Put sockets below DIR, whatever the configuration says (" CONFIG_DEFAULT_DIR ")", 0 },
+	{ "no-keeper", OPTION_ALONE, NULL, 0,
+	  "Start no process in front that keeps what a restart needs", 0 },
 	{ "check", 'k', NULL, 0, "Only check the configuration, and tell all its mistakes", 0 },
 	{ 0 },
 };
@@ -74,6 +87,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case 'k':
 		options->check = true;
 		break;
+	case OPTION_ALONE:
+		options->alone = true;
+		break;
 	case ARGP_KEY_ARG:
 		argp_error(state, "'%s' is one argument too many", arg);
 		break;
@@ -89,6 +105,7 @@ static int reload(struct daemon *d)
 	struct config *config;
 	int err = -1;
 
+	keep_tell("RELOADING=1");
 	config = config_load(d->options.config, d->options.runtime_dir, &mistakes);
 	if (!config)
 		say("not reloaded: %u mistake%s in %s; nothing has changed", mistakes,
@@ -101,6 +118,7 @@ static int reload(struct daemon *d)
 	if (!err)
 		say("reloaded %s", d->options.config);
 	config_free(config);
+	keep_tell("READY=1");
 	return err;
 }
 
@@ -130,6 +148,36 @@ static int carry_out(void *arg, enum control_order order, const char *member, co
 	return -1;
 }
 
+static int on_term(sd_event_source *source, const struct signalfd_siginfo *info, void *arg)
+{
+	struct daemon *d = arg;
+
+	(void)info;
+	d->leave = keep_on();
+	return sd_event_exit(sd_event_source_get_event(source), 0);
+}
+
+static int on_orphan_timer(sd_event_source *source, uint64_t usec, void *arg)
+{
+	struct daemon *d = arg;
+
+	if (server_idle(d->server)) {
+		say("nobody is connected any more");
+		return sd_event_exit(sd_event_source_get_event(source), 0);
+	}
+	sd_event_source_set_time(source, usec + 1000000);
+	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+/* The keeper died: VMs that are connected keep what they have, then it is over. */
+static int on_orphaned(sd_event_source *source, const struct signalfd_siginfo *info, void *arg)
+{
+	(void)info;
+	say("the process in front is gone: serving until the last VM has left");
+	return sd_event_add_time_relative(sd_event_source_get_event(source), NULL, CLOCK_MONOTONIC,
+					  0, 0, on_orphan_timer, arg);
+}
+
 /* A segment needs a descriptor a vector and member, and some more. */
 static void raise_limits(void)
 {
@@ -151,13 +199,16 @@ static int add_signals(sd_event *event, struct daemon *d)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, KEEPER_DEATH);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	err = sd_event_add_signal(event, NULL, SIGTERM, NULL, NULL);
+	err = sd_event_add_signal(event, NULL, SIGTERM, on_term, d);
 	if (err >= 0)
 		err = sd_event_add_signal(event, NULL, SIGINT, NULL, NULL);
 	if (err >= 0)
 		err = sd_event_add_signal(event, NULL, SIGHUP, on_reload, d);
+	if (err >= 0)
+		err = sd_event_add_signal(event, NULL, KEEPER_DEATH, on_orphaned, d);
 	return err;
 }
 
@@ -174,6 +225,8 @@ static int serve(struct daemon *d, struct config *config)
 	err = sd_event_new(&event);
 	if (err >= 0)
 		err = add_signals(event, d);
+	if (err >= 0)
+		err = sd_event_set_watchdog(event, true);
 	if (err >= 0 && (guard_start() || doorbell_start()))
 		err = -errno;
 	if (err < 0) {
@@ -183,22 +236,32 @@ static int serve(struct daemon *d, struct config *config)
 		return EXIT_HOST;
 	}
 	d->server = server_start(event, config);
-	if (d->server && control_start(event, config, &control)) {
-		server_stop(d->server);
+	/* Without a configuration it goes on with what was there, unseen. */
+	if (d->server && config && control_start(event, config, &control)) {
+		if (keep_on())
+			server_leave(d->server);
+		else
+			server_stop(d->server);
 		d->server = NULL;
 	}
 	config_free(config);
 	if (d->server) {
 		say("ready");
+		keep_tell("READY=1");
 		err = sd_event_loop(event);
 		if (err < 0)
 			say("the event loop failed: %s", strerror(-err));
 		control_stop();
-		server_stop(d->server);
+		keep_tell("STOPPING=1");
+		if (d->leave)
+			server_leave(d->server);
+		else
+			server_stop(d->server);
 		if (err >= 0)
-			say("ended");
+			say(d->leave ? "ended; a successor goes on" : "ended");
 	}
 	doorbell_stop();
+	keep_end();
 	sd_event_unref(event);
 	return d->server && err >= 0 ? EXIT_SUCCESS : EXIT_HOST;
 }
@@ -211,7 +274,8 @@ int main(int argc, char **argv)
 		.doc =
 			"The host daemon of AF_VMSHM: shared memory and doorbells for couples of VMs.\v"
 			"It runs in the foreground and logs to stderr.\n"
-			"SIGHUP reads the configuration again, SIGTERM and SIGINT end it.\n"
+			"SIGHUP reads the configuration again, SIGUSR2 starts the program again\n"
+			"without loss, SIGTERM and SIGINT end it.\n"
 			"Exit status: 0 it ended or the configuration is right, 1 the host refused\n"
 			"something, 2 wrong arguments, 3 mistakes in the configuration.",
 	};
@@ -221,12 +285,20 @@ int main(int argc, char **argv)
 
 	argp_err_exit_status = EXIT_USAGE;
 	argp_parse(&argp, argc, argv, 0, NULL, &d.options);
+	if (!d.options.check) {
+		if (!d.options.alone && !getenv("NOTIFY_SOCKET"))
+			return keeper_run(argv);
+		if (keep_start(d.options.alone))
+			return EXIT_HOST;
+	}
 	config = config_load(d.options.config, d.options.runtime_dir, &mistakes);
 	if (!config) {
 		say("%u mistake%s in %s", mistakes, mistakes == 1 ? "" : "s", d.options.config);
-		return EXIT_CONFIG;
+		if (d.options.check || !keep_next_segment(&(u32){ 0 }))
+			return EXIT_CONFIG;
 	}
 	if (d.options.check) {
+		config_warn(config);
 		say("%s is right: %u segment%s, %u member%s", d.options.config, config->nr_segments,
 		    config->nr_segments == 1 ? "" : "s", config->nr_members,
 		    config->nr_members == 1 ? "" : "s");

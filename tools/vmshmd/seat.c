@@ -4,8 +4,10 @@
  * seat.h.
  */
 #include "seat.h"
+#include "access.h"
 #include "client.h"
 #include "control_roster.h"
+#include "keep.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -20,6 +22,8 @@
 
 #define BACKLOG		8
 #define RETRY_USEC	1000000
+
+static int on_connect(struct sd_event_source *source, int fd, uint32_t events, void *arg);
 
 static bool may_say(struct seat *seat)
 {
@@ -80,36 +84,48 @@ static int clear_path(const struct seat *seat)
 
 int seat_set_access(struct seat *seat, struct access access)
 {
-	if (access.uid != (uid_t)-1 || access.gid != (gid_t)-1) {
-		if (lchown(seat->path, access.uid, access.gid)) {
-			say("%s: %s cannot be given to user %d, group %d: %s", seat->bell->label,
-			    seat->path, (int)access.uid, (int)access.gid, strerror(errno));
-			return -1;
-		}
-	}
-	if (chmod(seat->path, access.mode)) {
-		say("%s: the mode of %s cannot be set: %s", seat->bell->label, seat->path,
+	if (access_set(seat->path, &access)) {
+		say("%s: %s cannot be given to user %d, group %d with mode %04o: %s",
+		    seat->bell->label, seat->path, (int)access.uid, (int)access.gid, access.mode,
 		    strerror(errno));
 		return -1;
 	}
 	seat->access = access;
+	seat->kept->uid = access.uid;
+	seat->kept->gid = access.gid;
+	seat->kept->mode = access.mode;
 	return 0;
 }
 
-static int on_connect(struct sd_event_source *source, int fd, uint32_t events, void *arg);
+static bool set_path(struct seat *seat, const char *runtime_dir)
+{
+	if (asprintf(&seat->path, "%s/%s/%s" CONFIG_SOCKET_SUFFIX, runtime_dir,
+		     seat->segment->name, seat->name) >= 0)
+		return true;
+	seat->path = NULL;
+	say("%s: out of memory", seat->bell->label);
+	return false;
+}
+
+static int start_listening(struct seat *seat, sd_event *event)
+{
+	int err = listen(seat->listen_fd, BACKLOG) ? -errno :
+		  sd_event_add_io(event, &seat->listener, seat->listen_fd, EPOLLIN, on_connect,
+				  seat);
+
+	if (err >= 0)
+		return 0;
+	say("%s: cannot listen on %s: %s", seat->bell->label, seat->path, strerror(-err));
+	return -1;
+}
 
 /* main() set a umask with which nobody else can connect before the mode is set. */
 int seat_open(struct seat *seat, sd_event *event, const char *runtime_dir, struct access access)
 {
 	struct sockaddr_un address;
-	int err;
 
-	if (asprintf(&seat->path, "%s/%s/%s" CONFIG_SOCKET_SUFFIX, runtime_dir,
-		     seat->segment->name, seat->name) < 0) {
-		seat->path = NULL;
-		say("%s: out of memory", seat->bell->label);
+	if (!set_path(seat, runtime_dir))
 		return -1;
-	}
 	if (clear_path(seat)) {
 		free(seat->path);
 		seat->path = NULL;
@@ -126,31 +142,37 @@ int seat_open(struct seat *seat, sd_event *event, const char *runtime_dir, struc
 		seat_close(seat);
 		return -1;
 	}
-	if (seat_set_access(seat, access)) {
-		seat_close(seat);
-		return -1;
-	}
-	err = listen(seat->listen_fd, BACKLOG) ? -errno :
-	      sd_event_add_io(event, &seat->listener, seat->listen_fd, EPOLLIN, on_connect, seat);
-	if (err < 0) {
-		say("%s: cannot listen on %s: %s", seat->bell->label, seat->path, strerror(-err));
+	if (seat_set_access(seat, access) || start_listening(seat, event)) {
 		seat_close(seat);
 		return -1;
 	}
 	return 0;
 }
 
-void seat_close(struct seat *seat)
+static void let_go(struct seat *seat)
 {
 	seat->listener = sd_event_source_disable_unref(seat->listener);
 	seat->retry = sd_event_source_disable_unref(seat->retry);
 	if (seat->listen_fd >= 0)
 		close(seat->listen_fd);
 	seat->listen_fd = -1;
+}
+
+void seat_close(struct seat *seat)
+{
+	let_go(seat);
 	if (seat->path)
 		unlink(seat->path);
 	free(seat->path);
 	seat->path = NULL;
+}
+
+void seat_leave(struct seat *seat)
+{
+	let_go(seat);
+	free(seat->path);
+	seat->path = NULL;
+	seat_abandon(seat);
 }
 
 /* ---- admission ---- */
@@ -184,13 +206,23 @@ static void wait_a_while(struct seat *seat, const char *what, int err)
 		listen_on(seat, false);
 }
 
+static struct keep_name client_name(const struct seat *seat)
+{
+	return keep_name('c', seat->segment->keep_id, seat->index);
+}
+
 static void admit(struct seat *seat, int fd, const struct ucred *who)
 {
+	/* Before anything else: what a successor does not get, QEMU sees as our end. */
+	if (keep_add(fd, client_name(seat)) && may_say(seat))
+		say("%s: process %d is served, but not beyond a restart: %s", seat->bell->label,
+		    who->pid, strerror(errno));
 	seat->client = client_new(seat, sd_event_source_get_event(seat->listener), fd);
 	if (!seat->client) {
 		if (may_say(seat))
 			say("%s: process %d cannot be served: %s", seat->bell->label, who->pid,
 			    strerror(errno));
+		keep_drop(client_name(seat));
 		close(fd);
 		return;
 	}
@@ -239,6 +271,8 @@ static void free_again(struct seat *seat)
 {
 	seat->wiping = sd_event_source_disable_unref(seat->wiping);
 	segment_set_presence(seat, false);
+	record_reset(seat->kept);
+	record_store(seat->kept->wiping, 0);
 	if (may_say(seat))
 		say("%s: its memory is given back, presence %" PRIu64, seat->bell->label,
 		    seat->presence);
@@ -254,25 +288,88 @@ static int on_wipe(sd_event_source *source, void *arg)
 	return 0;
 }
 
-void seat_client_gone(struct seat *seat, const char *why)
+static void give_back(struct seat *seat, sd_event *event)
 {
-	sd_event *event = client_event(seat->client);
 	int err;
 
-	if (may_say(seat))
-		say("%s: %s", seat->bell->label, why);
 	listen_on(seat, false);
 	/* In small steps between other events; at once where that can't be. */
 	err = sd_event_add_defer(event, &seat->wiping, on_wipe, seat);
 	if (err >= 0)
 		err = sd_event_source_set_enabled(seat->wiping, SD_EVENT_ON);
-	client_free(seat->client);
-	seat->client = NULL;
 	if (err < 0) {
 		while (segment_wipe_some(seat))
 			;
 		free_again(seat);
 	}
+}
+
+void seat_client_gone(struct seat *seat, const char *why)
+{
+	sd_event *event = client_event(seat->client);
+
+	if (may_say(seat))
+		say("%s: %s", seat->bell->label, why);
+	record_store(seat->kept->wiping, 1);
+	keep_drop(client_name(seat));
+	client_free(seat->client);
+	seat->client = NULL;
+	give_back(seat, event);
+}
+
+/*
+ * A client whose socket is there and whose presence is not odd yet came right
+ * before the end of the process before; one that is present and has no socket
+ * had gone.
+ */
+static void resume_client(struct seat *seat, sd_event *event, int fd)
+{
+	if (fd >= 0 && !seat->kept->wiping) {
+		seat->client = client_new(seat, event, fd);
+		if (seat->client) {
+			segment_set_presence(seat, true);
+			client_start(seat->client);
+			return;
+		}
+		say("%s: its client cannot be taken over: %s", seat->bell->label, strerror(errno));
+	}
+	if (fd >= 0) {
+		keep_drop(client_name(seat));
+		close(fd);
+	}
+	if (fd >= 0 || seat->kept->wiping || seat->presence & 1) {
+		record_store(seat->kept->wiping, 1);
+		give_back(seat, event);
+	}
+}
+
+int seat_resume(struct seat *seat, sd_event *event, const char *runtime_dir)
+{
+	const struct record_seat *kept = seat->kept;
+	const struct access access = { kept->uid, kept->gid, kept->mode };
+	int listen_fd = keep_take(keep_name('l', seat->segment->keep_id, seat->index));
+	int client_fd = keep_take(client_name(seat));
+	struct stat st;
+	int err;
+
+	if (!set_path(seat, runtime_dir)) {
+		err = -1;
+	} else if (listen_fd >= 0 && !lstat(seat->path, &st) && S_ISSOCK(st.st_mode)) {
+		seat->listen_fd = listen_fd;
+		seat->access = access;
+		err = start_listening(seat, event);
+	} else {
+		/* Somebody removed it: nobody can connect to it any more. */
+		if (listen_fd >= 0)
+			close(listen_fd);
+		keep_drop(keep_name('l', seat->segment->keep_id, seat->index));
+		free(seat->path);
+		err = seat_open(seat, event, runtime_dir, access) ||
+		      keep_add(seat->listen_fd,
+			       keep_name('l', seat->segment->keep_id, seat->index));
+	}
+	resume_client(seat, event, client_fd);
+	return err;
 }
 
 void seat_evict(struct seat *seat)

@@ -19,6 +19,12 @@ struct sd_event;
 int seat_open(struct seat *seat, struct sd_event *event, const char *runtime_dir,
 	      struct access access);
 
+/*
+ * Go on with a seat that was kept: its socket, its client, or giving back
+ * where that was under way. 0, or -1 when it can't listen, said in the log.
+ */
+int seat_resume(struct seat *seat, struct sd_event *event, const char *runtime_dir);
+
 /* Apply other owners or another mode to the socket. */
 int seat_set_access(struct seat *seat, struct access access);
 
@@ -33,6 +39,9 @@ void seat_evict(struct seat *seat);
 
 /* The daemon ends: VMs go on among themselves, nobody is told anything. */
 void seat_abandon(struct seat *seat);
+
+/* The daemon ends and has a successor: its socket stays where it is. */
+void seat_leave(struct seat *seat);
 
 /* client.c: the client is over. */
 void seat_client_gone(struct seat *seat, const char *why);

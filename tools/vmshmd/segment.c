@@ -46,6 +46,25 @@ static u8 *map_shared(int memfd, u64 len)
 	return map == MAP_FAILED ? NULL : map;
 }
 
+/* Its start is what the daemon touches; in huge pages, all of it. */
+int segment_map(struct segment *s)
+{
+	s->map_len = s->huge ? s->geometry.size : s->geometry.side_off;
+	s->map = map_shared(s->memfd, s->map_len);
+	return s->map ? 0 : -1;
+}
+
+/* Where things are, by its kind of pages; 0 or -1. */
+int segment_geometry(struct segment *s, u64 size, u32 nr_members)
+{
+	if (geometry_make(&s->geometry, size, nr_members, s->huge || s->thp))
+		return -1;
+	/* Transparent huge pages go back in small ones. */
+	if (!s->huge)
+		s->geometry.page = VMSHM_PAGE;
+	return 0;
+}
+
 /*
  * The memfd, sealed against a change of its size, and its start mapped. What
  * the daemon itself writes is allocated now, where running out of memory is
@@ -67,9 +86,7 @@ static int make_memory(struct segment *s)
 	}
 	if (placement_apply(s))
 		return -1;
-	s->map_len = s->huge ? g->size : g->side_off;
-	s->map = map_shared(s->memfd, s->map_len);
-	if (!s->map && s->huge) {
+	if (segment_map(s) && s->huge) {
 		say("segment %s: needs %llu huge pages of 2 MiB and %" PRIu64
 		    " are free; raise vm.nr_hugepages or set huge_pages = false",
 		    s->name, g->size / HUGE_PAGE, huge_pages_free());
@@ -133,6 +150,25 @@ static void write_tables(struct segment *s)
 	vmshm_word_publish(&h->magic, VMSHM_MAGIC);
 }
 
+struct seat_label seat_label(const struct seat *seat)
+{
+	struct seat_label label;
+
+	snprintf(label.text, sizeof(label.text), "segment %s: member %s", seat->segment->name,
+		 seat->name);
+	return label;
+}
+
+void seat_init(struct seat *seat, struct segment *s, u32 index, const char *name, u32 cid)
+{
+	seat->segment = s;
+	seat->index = index;
+	seat->listen_fd = -1;
+	memcpy(seat->name, name, sizeof(seat->name));
+	seat->cid = cid;
+	seat->ivshmem_id = cid;
+}
+
 static int make_seats(struct segment *s, const struct config *config,
 		      const struct config_segment *wanted)
 {
@@ -145,18 +181,12 @@ static int make_seats(struct segment *s, const struct config *config,
 	for (u32 i = 0; i < s->nr_seats; i++) {
 		const struct config_member *member = &config->members[wanted->members[i]];
 		struct seat *seat = &s->seats[i];
-		char label[2 * VMSHM_NAME_LEN + 24];
 
-		seat->segment = s;
-		seat->index = i;
-		seat->listen_fd = -1;
-		memcpy(seat->name, member->name, sizeof(seat->name));
-		seat->cid = member->cid;
-		seat->ivshmem_id = member->cid;
-		snprintf(label, sizeof(label), "segment %s: member %s", s->name, seat->name);
-		seat->bell = bell_new(s->vectors, label);
+		seat_init(seat, s, i, member->name, member->cid);
+		seat->bell = bell_new(s->vectors, seat_label(seat).text, NULL);
 		if (!seat->bell) {
-			say("%s: cannot make %u eventfds: %s", label, s->vectors, strerror(errno));
+			say("%s: cannot make %u eventfds: %s", seat_label(seat).text, s->vectors,
+			    strerror(errno));
 			return -1;
 		}
 	}
@@ -164,6 +194,35 @@ static int make_seats(struct segment *s, const struct config *config,
 	if (!s->shared) {
 		s->seats[0].ivshmem_id = s->seats[1].cid;
 		s->seats[1].ivshmem_id = s->seats[0].cid;
+	}
+	return 0;
+}
+
+static int make_record(struct segment *s, const char *runtime_dir)
+{
+	struct record *r = record_new(s->nr_seats, s->name, &s->record_fd);
+
+	if (!r) {
+		say("segment %s: cannot make its record: %s", s->name, strerror(errno));
+		return -1;
+	}
+	s->record = r;
+	r->size = s->geometry.size;
+	r->vectors = s->vectors;
+	r->shared = s->shared;
+	r->huge = s->huge;
+	r->thp = s->thp;
+	r->node_plus_1 = (u32)(s->numa_node + 1);
+	memcpy(r->uuid, s->uuid, sizeof(r->uuid));
+	memcpy(r->name, s->name, sizeof(r->name));
+	snprintf(r->runtime_dir, sizeof(r->runtime_dir), "%s", runtime_dir);
+	for (u32 i = 0; i < s->nr_seats; i++) {
+		struct seat *seat = &s->seats[i];
+
+		seat->kept = &r->seats[i];
+		memcpy(seat->kept->name, seat->name, sizeof(seat->kept->name));
+		seat->kept->cid = seat->cid;
+		seat->kept->ivshmem_id = seat->ivshmem_id;
 	}
 	return 0;
 }
@@ -177,6 +236,7 @@ struct segment *segment_new(const struct config *config, const struct config_seg
 		return NULL;
 	}
 	s->memfd = -1;
+	s->record_fd = -1;
 	memcpy(s->name, wanted->name, sizeof(s->name));
 	s->vectors = wanted->vectors;
 	s->shared = wanted->shared;
@@ -184,18 +244,15 @@ struct segment *segment_new(const struct config *config, const struct config_seg
 	s->thp = wanted->thp;
 	s->numa_node = wanted->numa_node;
 	/* The configuration was checked: it fits. */
-	if (geometry_make(&s->geometry, wanted->size, wanted->nr_members,
-			  wanted->huge || wanted->thp))
+	if (segment_geometry(s, wanted->size, wanted->nr_members))
 		abort();
-	/* Transparent ones go back in small pages. */
-	if (!s->huge)
-		s->geometry.page = VMSHM_PAGE;
 	if (getrandom(s->uuid, sizeof(s->uuid), 0) != (ssize_t)sizeof(s->uuid)) {
 		say("segment %s: no random numbers: %s", s->name, strerror(errno));
 		segment_free(s);
 		return NULL;
 	}
-	if (make_seats(s, config, wanted) || make_memory(s)) {
+	if (make_seats(s, config, wanted) || make_memory(s) ||
+	    make_record(s, config->runtime_dir)) {
 		segment_free(s);
 		return NULL;
 	}
@@ -216,6 +273,9 @@ void segment_free(struct segment *s)
 		roster_segment_put(s->shown);	/* closes the memfd after its last reader */
 	else if (s->memfd >= 0)
 		close(s->memfd);
+	record_close(s->record);
+	if (s->record_fd >= 0)
+		close(s->record_fd);
 	free(s->seats);
 	free(s);
 }
@@ -242,6 +302,7 @@ void segment_set_draining(struct seat *seat, bool on)
 	struct segment *s = seat->segment;
 
 	seat->draining = on;
+	record_store(seat->kept->draining, on);
 	roster_show_drain(seat);
 	if (guarded(store_draining, seat))
 		say("segment %s: member %s: drain could not be published: no memory", s->name,
@@ -256,6 +317,7 @@ void segment_set_presence(struct seat *seat, bool here)
 
 	if ((seat->presence & 1) != here)
 		seat->presence++;
+	record_store(seat->kept->presence, seat->presence);
 	roster_show_presence(seat);
 	if (!here && seat->draining)
 		segment_set_draining(seat, false);
@@ -266,6 +328,12 @@ void segment_set_presence(struct seat *seat, bool here)
 	for (u32 i = 0; i < s->nr_seats; i++)
 		if (i != seat->index)
 			bell_ring(s->seats[i].bell);
+}
+
+void segment_publish(struct segment *s)
+{
+	for (u32 i = 0; i < s->nr_seats; i++)
+		segment_set_presence(&s->seats[i], s->seats[i].presence & 1);
 }
 
 /* ---- giving back ---- */

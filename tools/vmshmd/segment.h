@@ -13,6 +13,7 @@
 #include "doorbell.h"
 #include "geometry.h"
 #include "log.h"
+#include "record.h"
 
 struct client;
 struct segment;
@@ -35,6 +36,7 @@ struct seat {
 	u64 presence;		/* odd: connected */
 	bool draining;		/* its connections are to end; until it goes */
 	struct bell *bell;
+	struct record_seat *kept;	/* what of this outlives the process */
 
 	/* The rest is seat.c's. */
 	struct access access;
@@ -64,10 +66,26 @@ struct segment {
 	u32 nr_seats;
 	struct seat *seats;
 	struct roster_segment *shown;	/* to the control threads; has the memfd, too */
+	struct record *record;
+	int record_fd;		/* -1 where nobody keeps it */
+	u32 keep_id;		/* its number in the names of keep.h */
+	bool kept;		/* its descriptors are kept */
 };
 
 /* Make and lay out a segment: NULL when the host can't, said in the log. */
 struct segment *segment_new(const struct config *config, const struct config_segment *wanted);
+
+/* For restore.c: a seat without its bell; the start of the memory, 0 or -1. */
+void seat_init(struct seat *seat, struct segment *segment, u32 index, const char *name, u32 cid);
+int segment_map(struct segment *segment);
+int segment_geometry(struct segment *segment, u64 size, u32 nr_members);
+
+/* Whose something is, for the log. */
+struct seat_label {
+	char text[2 * VMSHM_NAME_LEN + 24];
+};
+
+struct seat_label seat_label(const struct seat *seat);
 
 /* The seats' sockets and clients are gone already. */
 void segment_free(struct segment *segment);
@@ -77,6 +95,9 @@ void segment_set_presence(struct seat *seat, bool here);
 
 /* Tell a member and its peers to begin no connections of its, or that they may. */
 void segment_set_draining(struct seat *seat, bool on);
+
+/* The same for all members, as it is: the process before may not have got to it. */
+void segment_publish(struct segment *segment);
 
 /*
  * Give back a part of what a member that is gone has written and what was

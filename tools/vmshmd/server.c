@@ -3,7 +3,10 @@
  * Segments as a whole: see server.h.
  */
 #include "server.h"
+#include "admission.h"
 #include "control_roster.h"
+#include "keep.h"
+#include "restore.h"
 #include "seat.h"
 
 #include <errno.h>
@@ -152,6 +155,7 @@ static bool is_same(const struct segment *s, const struct config *config,
 
 static void close_segment(struct server *server, struct segment *s)
 {
+	segment_forget(s);
 	for (u32 i = 0; i < s->nr_seats; i++)
 		seat_close(&s->seats[i]);
 	unlinkat(server->dir_fd, s->name, AT_REMOVEDIR);
@@ -174,6 +178,10 @@ static int open_segment(struct server *server, struct segment *s, const struct c
 			close_segment(server, s);
 			return -1;
 		}
+	}
+	if (segment_keep(s)) {
+		close_segment(server, s);
+		return -1;
 	}
 	return 0;
 }
@@ -245,6 +253,8 @@ static int take_over(struct server *server, const struct config *config)
 	struct segment *fresh = NULL, *old = NULL, **link, *s;
 	int failed = 0;
 
+	if (admission_check(config))
+		return -1;
 	for (s = server->segments; s; s = s->next) {
 		const struct config_segment *wanted = segment_wanted(config, s->name);
 
@@ -323,14 +333,38 @@ int server_reload(struct server *server, const struct config *config)
 	return take_over(server, config);
 }
 
+/* Those that were kept; what can't be served is said, and its VMs go on alone. */
+static void resume(struct server *server)
+{
+	u32 members = 0, segments = 0;
+
+	for (struct segment *s = server->segments; s; s = s->next) {
+		segments++;
+		/* Where somebody removed the directory, the sockets are made anew. */
+		make_dir(server->dir_fd, s->name);
+		for (u32 i = 0; i < s->nr_seats; i++) {
+			seat_resume(&s->seats[i], server->event, server->runtime_dir);
+			members += !!s->seats[i].client;
+		}
+		segment_publish(s);
+	}
+	keep_drop_rest();
+	if (segments)
+		say("taken over: %u segment%s, %u connection%s", segments,
+		    segments == 1 ? "" : "s", members, members == 1 ? "" : "s");
+}
+
 struct server *server_start(struct sd_event *event, const struct config *config)
 {
 	struct server *server = calloc(1, sizeof(*server));
+	struct segment *kept = restore_segments();
+	const char *dir = kept ? kept->record->runtime_dir : config ? config->runtime_dir : NULL;
+	char *runtime_dir = dir ? strdup(dir) : NULL;
 
-	char *runtime_dir = strdup(config->runtime_dir);
-
+	if (server)
+		server->segments = kept;
 	if (!server || !runtime_dir) {
-		say("out of memory");
+		say(dir ? "out of memory" : "there is nothing to go on with");
 		free(server);
 		free(runtime_dir);
 		return NULL;
@@ -339,11 +373,53 @@ struct server *server_start(struct sd_event *event, const struct config *config)
 	server->event = event;
 	server->dir_fd = -1;
 	server->lock_fd = -1;
-	if (open_dir(server) || take_over(server, config)) {
-		server_stop(server);
+	if (open_dir(server)) {
+		server_leave(server);
 		return NULL;
 	}
-	return server;
+	resume(server);
+	if (config && !server_reload(server, config))
+		return server;
+	if (kept) {
+		say("not taken over: the configuration; what was served before still is");
+		return server;
+	}
+	server_stop(server);
+	return NULL;
+}
+
+bool server_idle(const struct server *server)
+{
+	for (const struct segment *s = server->segments; s; s = s->next)
+		for (u32 i = 0; i < s->nr_seats; i++)
+			if (s->seats[i].client || s->seats[i].wiping)
+				return false;
+	return true;
+}
+
+static void free_server(struct server *server)
+{
+	if (server->lock_fd >= 0)
+		close(server->lock_fd);
+	if (server->dir_fd >= 0)
+		close(server->dir_fd);
+	free(server->runtime_dir);
+	free(server);
+}
+
+void server_leave(struct server *server)
+{
+	struct segment *s;
+
+	roster_publish(NULL, NULL);
+	while ((s = server->segments)) {
+		server->segments = s->next;
+		for (u32 i = 0; i < s->nr_seats; i++)
+			seat_leave(&s->seats[i]);
+		segment_free(s);
+	}
+	roster_stop();
+	free_server(server);
 }
 
 void server_stop(struct server *server)
@@ -359,12 +435,7 @@ void server_stop(struct server *server)
 		segment_free(s);
 	}
 	roster_stop();
-	if (server->lock_fd >= 0) {
+	if (server->lock_fd >= 0)
 		unlinkat(server->dir_fd, LOCK_NAME, 0);
-		close(server->lock_fd);
-	}
-	if (server->dir_fd >= 0)
-		close(server->dir_fd);
-	free(server->runtime_dir);
-	free(server);
+	free_server(server);
 }

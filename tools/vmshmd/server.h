@@ -13,8 +13,10 @@ struct segment;
 struct server;
 
 /*
- * Lock the runtime directory of @config, make its segments and listen. NULL
- * when that can't be, said in the log, and then nothing is left behind.
+ * Go on with what the process before has left to be kept; then lock the runtime
+ * directory of @config, make its segments and listen. NULL when that can't be,
+ * said in the log, and then nothing is left behind. Where something was kept,
+ * it is served as before if @config is wrong (NULL) or can't be taken over.
  */
 struct server *server_start(struct sd_event *event, const struct config *config);
 
@@ -27,6 +29,12 @@ int server_reload(struct server *server, const struct config *config);
 
 /* All of them, the first of a list. */
 struct segment *server_segments(const struct server *server);
+
+/* Is no VM connected, and nothing being given back? */
+bool server_idle(const struct server *server);
+
+/* End without a trace, so that a successor finds all as it is now. */
+void server_leave(struct server *server);
 
 /* Remove the sockets and let go of everything; VMs go on among themselves. */
 void server_stop(struct server *server);

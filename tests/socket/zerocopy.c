@@ -333,6 +333,40 @@ static void threads_server(void)
 	barrier("done");
 }
 
+/* Records have notifications as streams have, datagrams none. */
+static void records_client(void)
+{
+	int fd = OK(socket(ctx.family, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)), on = 1, dgram;
+
+	want_it();
+	barrier("listening");
+	turn_on(fd);
+	OK(connect_to(fd, ctx.peer, port_nr(0)));
+	for (int i = 0; i < 3; i++)
+		EQUAL(send(fd, "record", 6, MSG_ZEROCOPY), 6);
+	notified(fd, 0, 2);
+	barrier("done");
+	if (ctx.family == AF_VMSHM) {
+		dgram = OK(socket(ctx.family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+		FAILS(setsockopt(dgram, SOL_SOCKET, SO_ZEROCOPY, &on, sizeof(on)), EOPNOTSUPP);
+	}
+}
+
+static void records_server(void)
+{
+	int listen_fd = OK(socket(ctx.family, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)), fd;
+	char buf[20];
+
+	want_it();
+	OK(bind_to(listen_fd, VMSHM_CID_ANY, port_nr(0)));
+	OK(listen(listen_fd, 1));
+	barrier("listening");
+	fd = accept_one(listen_fd);
+	for (int i = 0; i < 3; i++)
+		EQUAL(recv(fd, buf, sizeof(buf), 0), 6);
+	barrier("done");
+}
+
 /* io_uring has notifications of its own. */
 static void uring_client(void)
 {
@@ -381,6 +415,8 @@ static const struct test_case cases[] = {
 	{ "inherited", "an accepted socket begins without it", inherited_client, inherited_server },
 	{ "threads", "numbers are announced once, whoever sends", threads_client, threads_server,
 	  .vsock_differs = "it notifies out of order" },
+	{ "records", "SOCK_SEQPACKET has it, SOCK_DGRAM: EOPNOTSUPP",
+	  records_client, records_server },
 	{ "uring", "io_uring's SEND_ZC: its own notification, or EOPNOTSUPP",
 	  uring_client, ignored_server },
 };

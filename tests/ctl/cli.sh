@@ -33,7 +33,7 @@ case_status_and_version() {
 	begin && vm web-db web || return
 	is members "$(ctl --json status | jq -c '[.members, .segments, .couples, .seats, .connected]')" '[3,1,1,2,1]' &&
 		is config "$(ctl --json status | jq -r .config)" "$CONF" &&
-		is pid "$(ctl --json status | jq -r .pid)" "$DAEMON" &&
+		is pid "$(ctl --json status | jq -r .pid)" "$(pgrep -P "$DAEMON")" &&
 		ctl status | grep -q '^connected  *1 of 2' &&
 		is version "$(ctl --json version | jq -r '.vmshmctl == .daemon.vmshmd and .abi == .daemon.abi')" true &&
 		daemon_stop

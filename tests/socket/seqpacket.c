@@ -471,7 +471,8 @@ static void mismatch_server(void)
 static const struct test_case cases[] = {
 	{ "borders", "each receive gives one record, as it was sent",
 	  borders_client, borders_server },
-	{ "pieces", "writev, readv, sendmmsg, recvmmsg, MSG_WAITALL", pieces_client, pieces_server },
+	{ "pieces", "writev, readv, sendmmsg, recvmmsg, MSG_WAITALL", pieces_client,
+	  pieces_server },
 	{ "eor", "MSG_EOR arrives with its record and with no other", eor_client, eor_server },
 	{ "trunc", "a short buffer: MSG_TRUNC, the real length, the rest is lost; MSG_PEEK",
 	  trunc_client, trunc_server },

@@ -278,12 +278,13 @@ json_t *reply_to(const json_t *request)
 		if (strcmp(command, questions[i].name))
 			continue;
 		r = roster_begin();
-		reply = r ? ok(questions[i].result(r, request)) : reply_error("the daemon is ending");
+		reply = r ? ok(questions[i].result(r, request)) :
+			    reply_error("the daemon is ending");
 		roster_end();
 		return reply;
 	}
-	return reply_error("unknown command, expected \"command\": one of status, members, couples, "
-			   "rings, connections, version, reload, kick, drain, undrain");
+	return reply_error("unknown command, expected \"command\": one of status, members, "
+			   "couples, rings, connections, version, reload, kick, drain, undrain");
 }
 
 json_t *reply_error(const char *why)

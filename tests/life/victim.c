@@ -45,7 +45,7 @@ static bool is_allowed(int err)
 {
 	static const int allowed[] = { 0, ECONNRESET, EPIPE, ETIMEDOUT, ENODEV, EAGAIN, ENOBUFS,
 				       EHOSTUNREACH, ENOTCONN, EMSGSIZE, ECONNREFUSED,
-				       ESHUTDOWN };
+				       ESHUTDOWN, ESOCKTNOSUPPORT };
 
 	for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]); i++)
 		if (err == allowed[i])

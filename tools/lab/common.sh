@@ -113,4 +113,10 @@ background() {
 		exec setsid "$@"
 	) &
 	echo $! >"$pidfile"
+	# Until then it is a shell that pid_of() does not know, and looks dead.
+	wait_for 5 has_begun "$pidfile"
 }
+has_begun() { pid_of "$1" >/dev/null || gone "$(<"$1")"; }
+
+# A process that its parent has not yet asked after (state Z) is gone too.
+gone() { ! grep -qs '^State:[[:space:]][^ZX]' "/proc/$1/status"; }

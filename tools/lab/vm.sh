@@ -102,9 +102,6 @@ vm_load_module() {
 	}
 }
 
-# A process that its parent has not yet asked after (state Z) is gone too.
-gone() { ! grep -qs '^State:[[:space:]][^ZX]' "/proc/$1/status"; }
-
 # Ends the process that FILE names: politely, then surely.
 end_process() {
 	local pid

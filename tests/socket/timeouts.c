@@ -133,6 +133,7 @@ static void lowat_sender(void)
 	pattern_fill(buf, 0, sizeof(buf), 2);
 	send_all(fd, buf, 50);
 	barrier("50");
+	barrier("looked");
 	sleep_ms(150);
 	send_all(fd, buf + 50, 50);
 	barrier("100");
@@ -147,8 +148,9 @@ static void lowat_recv_client(void)
 	double start;
 
 	set_lowat(fd, 100);
-	start = now();
 	barrier("50");
+	start = now();
+	barrier("looked");
 	/* 50 are there and not enough. */
 	EQUAL(recv(fd, buf, sizeof(buf), 0), 100);
 	CHECK(now() - start > 0.1);
@@ -168,6 +170,7 @@ static void lowat_poll_client(void)
 	barrier("50");
 	wait_readable(fd, 50);
 	EQUAL(poll_one(fd, POLLIN, 0), 0);
+	barrier("looked");
 	EQUAL(poll_one(fd, POLLIN, 3000), POLLIN);
 	EQUAL(recv(fd, buf, sizeof(buf), MSG_DONTWAIT), 100);
 	barrier("100");
@@ -186,6 +189,7 @@ static void lowat_nonblocking_client(void)
 
 	set_lowat(fd, 100);
 	barrier("50");
+	barrier("looked");
 	barrier("100");
 	wait_readable(fd, 110);
 	/* Where it may not wait, recv gives what there is. */
@@ -227,6 +231,7 @@ static void lowat_lowered_client(void)
 	set_lowat(fd, 1);
 	EQUAL(poll_one(fd, POLLIN, 0), POLLIN);
 	EQUAL(recv(fd, buf, 50, 0), 50);
+	barrier("looked");
 	barrier("100");
 	barrier("done");
 }

@@ -56,9 +56,15 @@ ends() {		# ends NAME SECONDS [STATUS]
 	((got == ${3:-0})) || { echo "$name ended with status $got: $(tail -3 "$WORK/$name")"; return 1; }
 }
 serve() {		# serve VM PORT: an echo server until the suite ends
-	local name=serve-$1-$2
-	start "$name" "$1" 3000 "$BIN/traffic" serve "$2"
-	wait_for 20 said "$name" ready || { echo "no server in VM $1: $(<"$WORK/$name")"; return 1; }
+	local name=serve-$1-$2 try
+	# The one before may still be on its way out.
+	for ((try = 0; try < 10; try++)); do
+		start "$name" "$1" 3000 "$BIN/traffic" serve "$2"
+		wait_for 20 said "$name" "ready\\|EADDRINUSE" && said "$name" ready && return
+		sleep 0.5
+	done
+	echo "no server in VM $1: $(<"$WORK/$name")"
+	return 1
 }
 echo_works() {		# echo_works FROM TO PORT
 	local got

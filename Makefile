@@ -27,7 +27,10 @@ all: modules tools ## the module for the running kernel, and all programs
 tools: $(FOLDERS:%=%/all) ## all user-space programs, into build/
 
 $(FOLDERS:%=%/all): %/all:
-	@$(SUBMAKE) -C $* all
+	+@$(SUBMAKE) -C $* all
+
+# Tests build the tools that they run: not both at once.
+$(patsubst %,%/all,$(filter tests/%,$(FOLDERS))): | $(patsubst %,%/all,$(filter tools/%,$(FOLDERS)))
 
 vmshmd: $(patsubst %,%/all,$(filter tools/vmshmd,$(FOLDERS)))
 lab-tools: $(patsubst %,%/all,$(filter tools/lab,$(FOLDERS)))

@@ -82,40 +82,6 @@ void vmshm_record_tx_init(struct vmshm_end *end)
 	end->tx_mark = vmshm_record_bytes(end->tx_record_max);
 }
 
-static size_t copy_from(struct vmshm_span *span, int n, struct iov_iter *from)
-{
-	size_t done = 0;
-	int i;
-
-	pagefault_disable();
-	for (i = 0; i < n; i++) {
-		size_t got = _copy_from_iter(span[i].base, span[i].len, from);
-
-		done += got;
-		if (got < span[i].len)
-			break;
-	}
-	pagefault_enable();
-	return done;
-}
-
-static size_t copy_to(struct vmshm_span *span, int n, struct iov_iter *to)
-{
-	size_t done = 0;
-	int i;
-
-	pagefault_disable();
-	for (i = 0; i < n; i++) {
-		size_t put = _copy_to_iter(span[i].base, span[i].len, to);
-
-		done += put;
-		if (put < span[i].len)
-			break;
-	}
-	pagefault_enable();
-	return done;
-}
-
 /*
  * The next piece of a record; the last one publishes it.  Under tx_mutex.
  * *@at: bytes of it that are there.  As vmshm_record_write(), and 1: go on.
@@ -141,7 +107,7 @@ static int write_piece(struct vmshm_end *end, struct iov_iter *from, size_t len,
 		goto out;
 	}
 	n = vmshm_record_put_spans(&end->prod, *at, piece, span);
-	got = copy_from(span, n, from);
+	got = copy_from_caller(span, n, from);
 	*at += got;
 	err = got < piece ? COPY_FAULT : *at < len;
 	if (err)
@@ -256,7 +222,7 @@ static int read_piece(struct vmshm_end *end, struct iov_iter *to, size_t want, b
 	piece = min_t(size_t, want - *at, bounce ? PAGE_SIZE : VMSHM_COPY_CHUNK);
 	n = vmshm_record_get_spans(&end->cons, *at, piece, span);
 	if (likely(!bounce)) {
-		put = copy_to(span, n, to);
+		put = copy_to_caller(span, n, to);
 		*at += put;
 		err = put < piece ? COPY_FAULT : *at < want;
 	} else {

@@ -31,7 +31,7 @@ static ssize_t copy_in(struct vmshm_end *end, struct iov_iter *from, size_t len,
 	bool ring = false;
 	ssize_t done;
 	long room;
-	int i, n;
+	int n;
 
 	len = min_t(size_t, len, PUBLISH_BYTES);
 	spin_lock(&end->tx_lock);
@@ -45,16 +45,7 @@ static ssize_t copy_in(struct vmshm_end *end, struct iov_iter *from, size_t len,
 	}
 	len = min_t(size_t, len, room);
 	n = vmshm_prod_spans(&end->prod, len, span);
-	done = 0;
-	pagefault_disable();
-	for (i = 0; i < n; i++) {
-		size_t got = _copy_from_iter(span[i].base, span[i].len, from);
-
-		done += got;
-		if (got < span[i].len)
-			break;
-	}
-	pagefault_enable();
+	done = copy_from_caller(span, n, from);
 	if (unlikely(!done)) {
 		done = COPY_FAULT;
 		goto out;
@@ -159,7 +150,7 @@ static ssize_t copy_out(struct vmshm_end *end, struct iov_iter *to, size_t len, 
 	bool ring = false;
 	ssize_t done = 0;
 	long there;
-	int i, n;
+	int n;
 
 	spin_lock(&end->rx_lock);
 	if (unlikely(!end->rx_open))
@@ -172,15 +163,7 @@ static ssize_t copy_out(struct vmshm_end *end, struct iov_iter *to, size_t len, 
 	*drained = there - skip < len;
 	len = min_t(size_t, len, there - skip);
 	n = vmshm_cons_spans(&end->cons, skip, len, span);
-	pagefault_disable();
-	for (i = 0; i < n; i++) {
-		size_t put = _copy_to_iter(span[i].base, span[i].len, to);
-
-		done += put;
-		if (put < span[i].len)
-			break;
-	}
-	pagefault_enable();
+	done = copy_to_caller(span, n, to);
 	*drained &= done == len;
 	if (unlikely(!done)) {
 		done = COPY_FAULT;

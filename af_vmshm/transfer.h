@@ -7,11 +7,48 @@
 #ifndef _AF_VMSHM_TRANSFER_H
 #define _AF_VMSHM_TRANSFER_H
 
+#include <linux/uio.h>
 #include "vmshm.h"
 
 /* What a copy came to, when it moved no byte. */
 #define COPY_FAULT	(-EFAULT)
 #define COPY_LIE	(-EPROTO)
+
+/* Fill the pieces of a ring; bytes done, up to the first page that is not there. */
+static inline size_t copy_from_caller(const struct vmshm_span *span, int n, struct iov_iter *from)
+{
+	size_t done = 0;
+	int i;
+
+	pagefault_disable();
+	for (i = 0; i < n; i++) {
+		size_t got = _copy_from_iter(span[i].base, span[i].len, from);
+
+		done += got;
+		if (got < span[i].len)
+			break;
+	}
+	pagefault_enable();
+	return done;
+}
+
+/* Empty the pieces of a ring, likewise. */
+static inline size_t copy_to_caller(const struct vmshm_span *span, int n, struct iov_iter *to)
+{
+	size_t done = 0;
+	int i;
+
+	pagefault_disable();
+	for (i = 0; i < n; i++) {
+		size_t put = _copy_to_iter(span[i].base, span[i].len, to);
+
+		done += put;
+		if (put < span[i].len)
+			break;
+	}
+	pagefault_enable();
+	return done;
+}
 
 /* Why can't this socket send?  0 when it can. */
 static inline int tx_error(struct sock *sk, struct vmshm_end *end)

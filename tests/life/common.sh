@@ -14,13 +14,16 @@ make --no-print-directory -s -C tests/life BUILD="$BUILD" >&2 || exit 1
 
 declare -A CID=([a]=3 [b]=4 [c]=5)
 WORK=$(mktemp -d)
+# How much longer all may take: the debug kernel's checks cost that.
+SLOW=1
+[[ ${KERNEL:-} != debug ]] || SLOW=3
 
 lab() { tools/vmshm-lab "$@"; }
-# On the machine VM, for SECONDS at most: in VM SECONDS COMMAND...
+# in_vm VM SECONDS COMMAND...: for SECONDS at most, as all that says SECONDS here
 in_vm() {
 	local vm=$1 seconds=$2
 	shift 2
-	timeout "$seconds" tools/vmshm-lab exec -n "$vm" -- "$@"
+	timeout "$((seconds * SLOW))" tools/vmshm-lab exec -n "$vm" -- "$@"
 }
 
 # What runs in the background writes to WORK/NAME; its process is PID[NAME].
@@ -37,7 +40,7 @@ start() {		# start NAME VM SECONDS COMMAND...
 	# Nothing that an earlier one of that name said.
 	rm -f "$WORK/$name"
 	# No shell in between: what is killed at the end has to be the client.
-	timeout "$seconds" tools/vmshm-lab exec -n "$vm" -- "$@" >"$WORK/$name" 2>&1 &
+	timeout "$((seconds * SLOW))" tools/vmshm-lab exec -n "$vm" -- "$@" >"$WORK/$name" 2>&1 &
 	PID[$name]=$!
 }
 said() { grep -qs -- "$2" "$WORK/$1"; }		# said NAME PATTERN

@@ -79,7 +79,13 @@ static void tear_down(struct vmshm_chan *ch)
 	struct vmshm_end *end;
 	unsigned long id;
 
-	set_state(ch, VMSHM_CHAN_HELLO);
+	/*
+	 * In this order: a datagram's sender that is woken below asks for the
+	 * next connection at once, and that one waits for the peer's return or
+	 * finds nobody; it is not one of those that broke.
+	 */
+	set_state(ch, ch->gone || !(ch->seen_presence & 1) ? VMSHM_CHAN_ABSENT : VMSHM_CHAN_HELLO);
+	vmshm_connect_drop(ch, ECONNRESET);
 	for (;;) {
 		id = 0;
 		rcu_read_lock();
@@ -97,7 +103,6 @@ static void tear_down(struct vmshm_chan *ch)
 		vmshm_end_kill(end);
 		vmshm_end_put(end);
 	}
-	vmshm_connect_drop(ch, ECONNRESET);
 	vmshm_ctl_reset(ch);
 }
 

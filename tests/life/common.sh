@@ -45,7 +45,7 @@ start() {		# start NAME VM SECONDS COMMAND...
 }
 said() { grep -qs -- "$2" "$WORK/$1"; }		# said NAME PATTERN
 wait_for() {		# wait_for SECONDS COMMAND...
-	local end=$((SECONDS + $1))
+	local end=$((SECONDS + $1 * SLOW))
 	shift
 	until "$@"; do ((SECONDS < end)) || return 1; sleep 0.05; done
 }

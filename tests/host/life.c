@@ -199,6 +199,33 @@ static void killed(void)
 	two_end(&t);
 }
 
+static void restarted(void)
+{
+	struct two t;
+	struct ends e;
+	char c = 0;
+	pid_t worker;
+
+	two_daemon_kept(&t, "16M");
+	two_join(&t);
+	need(two_connect(&t, 9, &e), "no connection");
+	for (int i = 0; i < 3; i++) {
+		worker = daemon_worker(&t.d);
+		need(worker > 0 && !kill(worker, SIGKILL), "no worker");
+		need(daemon_ready_again(&t.d, worker), "the daemon does not come back");
+	}
+	pump(&t);
+	ok(vmshm_host_attached(t.host) && vmshm_send(e.vm, "x", 1, 0) == 1 &&
+	   vmshm_recv(e.host, &c, 1, PATIENCE) == 1 && c == 'x',
+	   "the daemon is killed three times: nothing happened");
+	vmshm_host_close(t.vm);
+	t.vm = NULL;
+	ok(pumped(&t, errno_of_sock(vmshm_connect(t.host, VM, 9, 0)) == ENODEV) &&
+	   errno_of(vmshm_recv(e.host, &c, 1, 0)) == ECONNRESET, "and it says who goes");
+	vmshm_close(e.host);
+	two_end(&t);
+}
+
 /* ---- memory ---- */
 
 #define MOST	256
@@ -264,6 +291,7 @@ int main(void)
 {
 	bulk();
 	killed();
+	restarted();
 	used_up();
 	return done();
 }

@@ -19,6 +19,15 @@ void two_daemon(struct two *t, const char *size)
 	daemon_start(&t->d, body);
 }
 
+void two_daemon_kept(struct two *t, const char *size)
+{
+	char body[256];
+
+	memset(t, 0, sizeof(*t));
+	snprintf(body, sizeof(body), BODY, size);
+	daemon_start_kept(&t->d, body);
+}
+
 struct vmshm_host *two_open(const struct two *t, const char *member)
 {
 	char path[128];
@@ -49,6 +58,11 @@ void pump(struct two *t)
 void two_start(struct two *t, const char *size)
 {
 	two_daemon(t, size);
+	two_join(t);
+}
+
+void two_join(struct two *t)
+{
 	t->host = two_open(t, "host");
 	need(t->host, "the host can't join: %s", vmshm_host_why());
 	t->vm = two_open(t, "a");

@@ -23,8 +23,12 @@ struct two {
 
 /* What vmshmd is told; @size of the segment. */
 void two_daemon(struct two *t, const char *size);
+/* The same with a keeper in front. */
+void two_daemon_kept(struct two *t, const char *size);
 /* The daemon and both members, who know each other. */
 void two_start(struct two *t, const char *size);
+/* The members alone. */
+void two_join(struct two *t);
 /* Members that are open are closed; the daemon ends. */
 void two_end(struct two *t);
 

@@ -112,7 +112,7 @@ void bell_ring(struct chan *ch, u32 vector)
 	ch->doorbells_sent++;
 	while (syscall(SYS_io_submit, h->aio, 1, &list) != 1)
 		if (errno != EAGAIN ||
-		    syscall(SYS_io_getevents, h->aio, 1, AIO_EVENTS, taken, NULL) <= 0)
+		    syscall(SYS_io_getevents, h->aio, 0, AIO_EVENTS, taken, NULL) <= 0)
 			break;
 }
 

@@ -85,8 +85,11 @@ static int receive(struct vmshm_host *h, int64_t *value, int *fd, u64 until)
 		if (n <= 0)
 			return n && errno != ECONNRESET ? -1 : 0;
 		c = CMSG_FIRSTHDR(&msg);
-		if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && *fd < 0)
+		if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+			if (*fd >= 0)
+				close(*fd);
 			memcpy(fd, CMSG_DATA(c), sizeof(*fd));
+		}
 		got += (size_t)n;
 	}
 	return 1;
@@ -197,6 +200,8 @@ int join(struct vmshm_host *h, const char *path, int timeout_ms)
 		return -1;
 	for (unsigned int n = 0; !complete(h); n++) {
 		got = receive(h, &value, &fd, until);
+		if (got <= 0 && fd >= 0)
+			close(fd);
 		if (got < 0) {
 			why("%s: no answer: %s", path, strerror(errno));
 			return -1;

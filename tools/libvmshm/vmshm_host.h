@@ -17,6 +17,7 @@
 #ifndef VMSHM_HOST_H
 #define VMSHM_HOST_H
 
+#include <linux/vmshm.h>	/* VMSHM_CID_HOST, VMSHM_PORT_ANY */
 #include <stddef.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -88,7 +89,7 @@ void vmshm_host_set_log(struct vmshm_host *host, void (*say)(void *arg, const ch
 
 /* ---- sockets ---- */
 
-/* Port 0xffffffff: any that is free. EADDRINUSE, EINVAL (backlog below 1), ENOMEM. */
+/* VMSHM_PORT_ANY: one that is free is chosen. EADDRINUSE, EINVAL (backlog below 1), ENOMEM. */
 struct vmshm_sock *vmshm_listen(struct vmshm_host *host, unsigned int port, int backlog);
 
 struct vmshm_sock *vmshm_accept(struct vmshm_sock *listener, int timeout_ms);

@@ -74,6 +74,7 @@ static void add_address(struct argp_state *state, struct proxy *p, const char *t
 	const char *name = listen ? "listen" : "connect", *wrong;
 	struct forward *f = &p->forwards[p->nr_forwards];
 	struct address *a = listen ? &f->from : &f->to;
+	bool from_vm, to_vm;
 
 	if (p->nr_forwards == FORWARDS_MAX)
 		argp_error(state, "more than %d --listen, expected a second process",
@@ -87,7 +88,9 @@ static void add_address(struct argp_state *state, struct proxy *p, const char *t
 		argp_error(state, "--%s is '%s', %s", name, text, wrong);
 	if (listen)
 		return;
-	if ((f->from.kind == KIND_VMSHM) == (f->to.kind == KIND_VMSHM))
+	from_vm = f->from.kind == KIND_VMSHM;
+	to_vm = f->to.kind == KIND_VMSHM;
+	if (from_vm == to_vm)
 		argp_error(state, "%s to %s: expected vmshm: on one side, and only there",
 			   f->from.text, f->to.text);
 	f->proxy = p;
@@ -126,7 +129,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		break;
 	case ARGP_KEY_END:
 		if (!o->member)
-			argp_error(state, "--member is missing, expected a socket such as /run/vmshm/a-host/host.sock");
+			argp_error(state,
+				   "--member is missing, expected a socket such as %s",
+				   "/run/vmshm/a-host/host.sock");
 		if (o->proxy->nr_forwards < FORWARDS_MAX &&
 		    o->proxy->forwards[o->proxy->nr_forwards].from.kind)
 			argp_error(state, "--listen %s has no --connect after it",

@@ -248,6 +248,47 @@ static void draining(void)
 	two_end(&t);
 }
 
+/* Three members that share a segment, each with a listener. */
+static void group(void)
+{
+	static const char *const names[] = { "host", "a", "b" };
+	struct vmshm_sock *l[3], *s, *conn;
+	struct vmshm_host *h[3];
+	unsigned int good = 0;
+	struct two t = { 0 };
+
+	daemon_start(&t.d,
+		     "members = ( { name = \"a\"; cid = 3; }, { name = \"b\"; cid = 4; },\n"
+		     "\t{ name = \"host\"; cid = 2; host = true; } );\n"
+		     "segments = ( { name = \"s\"; members = [ \"b\", \"host\", \"a\" ];\n"
+		     "\tsize = \"64M\"; shared = true; } );\n");
+	for (unsigned int i = 0; i < 3; i++) {
+		h[i] = two_open(&t, names[i]);
+		need(h[i], "%s can't join: %s", names[i], vmshm_host_why());
+		l[i] = vmshm_listen(h[i], 9, 4);
+	}
+	for (unsigned int from = 0; from < 3; from++) {
+		for (unsigned int to = 0; to < 3; to++) {
+			char c = 0;
+
+			s = from == to ? NULL : vmshm_connect(h[from], HOST + to, 9, 0);
+			for (int i = 0; s && i < PATIENCE && !vmshm_connected(s); i++) {
+				for (unsigned int k = 0; k < 3; k++)
+					vmshm_host_dispatch(h[k]);
+				sleep_ms(1);
+			}
+			conn = s && vmshm_connected(s) == 1 ? vmshm_accept(l[to], 0) : NULL;
+			good += conn && vmshm_peer_cid(conn) == HOST + from &&
+				vmshm_send(conn, "x", 1, 0) == 1 &&
+				vmshm_recv(s, &c, 1, PATIENCE) == 1 && c == 'x';
+		}
+	}
+	ok(good == 6, "in a segment that three share each reaches each: %u of 6", good);
+	for (unsigned int i = 0; i < 3; i++)
+		vmshm_host_close(h[i]);
+	daemon_end(&t.d);
+}
+
 int main(void)
 {
 	opening();
@@ -255,5 +296,6 @@ int main(void)
 	streams();
 	readiness();
 	draining();
+	group();
 	return done();
 }

@@ -33,7 +33,7 @@ struct vmshm_host *two_open(const struct two *t, const char *member)
 	char path[128];
 
 	snprintf(path, sizeof(path), "%s/s/%s.sock", t->d.run, member);
-	return vmshm_host_open(path, *member == 'a' ? VMSHM_HOST_ANY_CID : 0, PATIENCE);
+	return vmshm_host_open(path, strcmp(member, "host") ? VMSHM_HOST_ANY_CID : 0, PATIENCE);
 }
 
 void pump(struct two *t)

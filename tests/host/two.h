@@ -32,7 +32,7 @@ void two_join(struct two *t);
 /* Members that are open are closed; the daemon ends. */
 void two_end(struct two *t);
 
-/* A member: "host" or "a". NULL with errno. */
+/* A member: "host", or one that is a VM. NULL with errno. */
 struct vmshm_host *two_open(const struct two *t, const char *member);
 
 /* Both do what there is to do. */

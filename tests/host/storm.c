@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 static void blocking_bells(void)
@@ -49,6 +50,49 @@ struct flood {
 	bool stop;
 	u64 rung;
 };
+
+/* Rings, and takes it away before it is heard, perhaps; at the end, too. */
+static void *steal(void *arg)
+{
+	struct flood *fl = arg;
+	struct iovec iov = { &fl->rung, sizeof(fl->rung) };
+	u64 one = 1, until = now_ms() + 20;
+
+	while (now_ms() < until) {
+		if (write(fl->f->peers[0].fds[0], &one, sizeof(one)) < 0)
+			break;
+		preadv2(fl->f->peers[0].fds[0], &iov, 1, -1, RWF_NOWAIT);
+	}
+	vmshm_store(&fl->stop, true);
+	return NULL;
+}
+
+static void stolen_bells(void)
+{
+	pthread_t thread;
+	struct fake f;
+	struct two t;
+
+	two_daemon(&t, "16M");
+	need(fake_join(&f, &t.d, "s", "a", 2, 2), "a can't join");
+	t.host = two_open(&t, "host");
+	need(t.host, "the host can't join: %s", vmshm_host_why());
+	/* Who lets himself be made to wait for one does so for ever. */
+	fcntl(f.peers[0].fds[0], F_SETFL, 0);
+	for (int round = 0; round < 50; round++) {
+		struct flood fl = { .f = &f, .stop = false };
+
+		pthread_create(&thread, NULL, steal, &fl);
+		while (!vmshm_load(&fl.stop))
+			vmshm_host_dispatch(t.host);
+		pthread_join(thread, NULL);
+		sleep_ms(2);
+	}
+	fcntl(f.peers[0].fds[0], F_SETFL, O_NONBLOCK);
+	ok(true, "doorbells that are taken away: the host waits for none of them");
+	fake_leave(&f);
+	two_end(&t);
+}
 
 static void *flood(void *arg)
 {
@@ -94,6 +138,41 @@ static void endless_bells(void)
 	until = now_ms();
 	poll(&fd, 1, 5);
 	ok(now_ms() - until < 5, "afterwards a doorbell is heard at once");
+	fake_leave(&f);
+	two_end(&t);
+}
+
+/* Each number that says where something is, by values that it can't have. */
+static void forged_places(void)
+{
+	u64 size, right, ch, header[] = { 16, 56, 64 }, channel[] = { 8, 16, 24, 32, 40 };
+	unsigned int refused = 0, tried = 0;
+	struct fake f;
+	struct two t;
+
+	two_daemon(&t, "16M");
+	need(fake_join(&f, &t.d, "s", "a", 2, 2), "a can't join");
+	size = f.size;
+	ch = fake_header(&f)->channel_off;
+	for (unsigned int i = 0; i < NR(header) + NR(channel); i++) {
+		u64 wrong[] = { 0, 1, size - 8, size, size + VMSHM_PAGE, -4096ULL, 1ULL << 63 };
+		u64 *word = (u64 *)(f.map + (i < NR(header) ? header[i] :
+					     ch + channel[i - NR(header)]));
+
+		right = *word;
+		for (unsigned int k = 0; k < NR(wrong); k++) {
+			vmshm_store(word, wrong[k]);
+			t.host = wrong[k] == right ? NULL : two_open(&t, "host");
+			tried += wrong[k] != right;
+			refused += wrong[k] != right && !t.host && errno == EPROTO;
+			if (t.host)
+				diag("word %u is %#lx, and it joins", i, (unsigned long)wrong[k]);
+			vmshm_host_close(t.host);
+		}
+		vmshm_store(word, right);
+	}
+	t.host = NULL;
+	ok(refused == tried, "places that can't be: %u of %u refused", refused, tried);
 	fake_leave(&f);
 	two_end(&t);
 }
@@ -147,7 +226,9 @@ int main(void)
 {
 	alarm(100);
 	blocking_bells();
+	stolen_bells();
 	endless_bells();
+	forged_places();
 	forged_tables();
 	return done();
 }

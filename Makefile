@@ -29,7 +29,8 @@ tools: $(FOLDERS:%=%/all) ## all user-space programs, into build/
 $(FOLDERS:%=%/all): %/all:
 	+@$(SUBMAKE) -C $* all
 
-# Tests build the tools that they run: not both at once.
+# Tests build the tools that they run, and a tool its library: not both at once.
+tools/vmshm-proxy/all: | tools/libvmshm/all
 $(patsubst %,%/all,$(filter tests/%,$(FOLDERS))): | $(patsubst %,%/all,$(filter tools/%,$(FOLDERS)))
 
 vmshmd: $(patsubst %,%/all,$(filter tools/vmshmd,$(FOLDERS)))

@@ -98,6 +98,17 @@ case_add_and_remove() {
 		is "what is left" "$(ls -A "$CONF.d")" "" && [[ ! -e $RUN/queue-web ]] &&
 		is "who was connected" "$(ctl --json members web | jq -c '.[0].places[0] | [.connected, .presence]')" '[true,1]'
 }
+case_add_the_host() {
+	begin || return
+	mkdir -p "$CONF.d"
+	refused 3 "'cid' is 5 with 'host = true', expected 2" add member host --host --cid 5 &&
+		refused 3 "'cid' is 2, which is the host's" add member host --cid 2 &&
+		refused 2 "--host is a member's" add couple host web --host &&
+		ctl add member host --host >/dev/null && ctl add couple host web >/dev/null && [[ -S $RUN/host-web/host.sock ]] &&
+		is "its CID" "$(ctl --json members host | jq '.[0].cid')" 2 &&
+		refused 1 "is a process on the host, no VM" qemu-args host && refused 1 "is a process on the host, no VM" libvirt-xml host &&
+		ctl remove couple host web >/dev/null && ctl remove member host >/dev/null && [[ ! -e $RUN/host-web ]]
+}
 case_add_what_cannot_be() {
 	begin || return
 	mkdir -p "$CONF.d"

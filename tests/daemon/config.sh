@@ -68,6 +68,9 @@ told "bytes, numbers of users, least and most" 0 \
 	"vmshmd: warning: the same users can connect as a, b: if their QEMUs run as one user, only a label each (SELinux, AppArmor) keeps them from the others' sockets" \
 	"vmshmd: CONF is right: 1 segment, 3 members"
 
+echo 'members = ( { name = "host"; cid = 2; host = true; }, { name = "a"; cid = 3; } ); segments = ( { name = "s"; members = [ "host", "a" ]; } );' >"$conf"
+told "the host as a member" 0 "vmshmd: CONF is right: 1 segment, 2 members"
+
 rm "$conf"
 told "no file" 3 "CONF: cannot be read: No such file or directory; expected a configuration as in vmshmd.conf(5)" "$ONE"
 mkdir "$conf"
@@ -95,8 +98,18 @@ mistake "a member no group" $'segments = ( );\nmembers = ( "a" );' \
 member "a member without a name" '{ cid = 3; }' "CONF:2: a member has no 'name', expected a string in quotes"
 member "a member without a CID" '{ name = "a"; }' "CONF:2: a member has no 'cid', expected an integer"
 member "unknown setting of a member" $'{ name = "a"; cid = 3;\nCid = 4; }' \
-	"CONF:3: unknown setting 'Cid' in a member, expected one of: name, cid, owner, group, mode"
-member "CID 2" '{ name = "a"; cid = 2; }' "CONF:2: 'cid' is 2, expected 3 to 65534"
+	"CONF:3: unknown setting 'Cid' in a member, expected one of: name, cid, host, owner, group, mode"
+member "CID 2" '{ name = "a"; cid = 2; }' \
+	"CONF:2: 'cid' is 2, which is the host's, expected 3 to 65534, or 'host = true' if a process on the host is the member"
+member "CID 1" '{ name = "a"; cid = 1; host = true; }' "CONF:2: 'cid' is 1, expected 3 to 65534"
+member "the host with a VM's CID" '{ name = "a"; cid = 3; host = true; }' "CONF:2: 'cid' is 3 with 'host = true', expected 2"
+member "the host without a CID" '{ name = "a"; host = true; }' "CONF:2: a member has no 'cid', expected an integer"
+member "the host as a word" '{ name = "a"; cid = 2; host = "yes"; }' "CONF:2: 'host' has the wrong type, expected true or false" \
+	"CONF:2: 'cid' is 2, which is the host's, expected 3 to 65534, or 'host = true' if a process on the host is the member"
+mistake "two hosts" $'members = ( { name = "h"; cid = 2; host = true; },\n{ name = "i"; cid = 2; host = true; } );\nsegments = ( );' \
+	"CONF:2: CID 2 is given twice (before: line 1), expected one member a CID"
+mistake "the host and huge pages" $'members = ( { name = "h"; cid = 2; host = true; }, { name = "a"; cid = 3; } );\nsegments = ( { name = "s";\nmembers = [ "h", "a" ]; huge_pages = true; } );' \
+	"CONF:3: 'h' is a process on the host, expected no 'huge_pages' in its segments: a VM could take them away under it"
 member "CID -1" '{ name = "a"; cid = -1; }' "CONF:2: 'cid' is -1, expected 3 to 65534"
 member "CID 65535" '{ name = "a"; cid = 65535; }' "CONF:2: 'cid' is 65535, expected 3 to 65534"
 member "CID a string" '{ name = "a"; cid = "3"; }' "CONF:2: 'cid' has the wrong type, expected an integer"
@@ -180,7 +193,7 @@ mistake "all mistakes at once" $'runtime_dir = "x";\nmembers = (\n{ name = "a"; 
 	"CONF:1: 'runtime_dir' is 'x', expected an absolute path" \
 	"CONF:3: 'cid' is 1, expected 3 to 65534" \
 	"CONF:4: the name 'b/' can't be a file's name here, expected letters, digits, '_', '-' and '.', the first a letter or digit" \
-	"CONF:5: unknown setting 'more' in a member, expected one of: name, cid, owner, group, mode" \
+	"CONF:5: unknown setting 'more' in a member, expected one of: name, cid, host, owner, group, mode" \
 	"CONF:5: CID 4 is given twice (before: line 4), expected one member a CID" \
 	"CONF:7: 'size' is '5', expected a power of two" \
 	"CONF:7: 'vectors' is 99, expected 1 to 64" \

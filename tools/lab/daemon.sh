@@ -6,7 +6,8 @@
 
 VMSHMD=${VMSHMD:-$BUILD/vmshmd/vmshmd}
 
-# The couples of the lab's VMs, as "a b", one a line.
+# The couples of the lab's VMs, and with HOST=1 of each with the host, as "a b",
+# one a line.
 couples() {
 	local vms one other
 	read -ra vms <<<"$(lab_vms | tr '\n' ' ')"
@@ -14,6 +15,7 @@ couples() {
 		for other in "${vms[@]}"; do
 			[[ ! $one < $other ]] || echo "$one $other"
 		done
+		[[ -z $HOST ]] || echo "$one host"
 	done
 }
 segments_of() {
@@ -24,9 +26,12 @@ daemon_config() {
 	local vm one other
 	echo "runtime_dir = \"$RUN/vmshm\";"
 	echo "members = ("
-	lab_vms | while read -r vm; do
-		printf '\t{ name = "%s"; cid = %d; },\n' "$vm" "$(vm_cid "$vm")"
-	done | sed '$s/,$//'
+	{
+		lab_vms | while read -r vm; do
+			printf '\t{ name = "%s"; cid = %d; },\n' "$vm" "$(vm_cid "$vm")"
+		done
+		[[ -z $HOST ]] || printf '\t{ name = "host"; cid = 2; host = true; },\n'
+	} | sed '$s/,$//'
 	echo ");"
 	echo "segments = ("
 	couples | while read -r one other; do

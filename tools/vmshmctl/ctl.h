@@ -37,6 +37,7 @@ struct options {
 	const char *owner, *group, *mode;
 	const char *numa_node;
 	bool shared, huge_pages, thp;
+	bool host;
 	bool domain;
 	bool each;
 	bool undo;

@@ -157,16 +157,18 @@ static void put_access(FILE *out, const struct options *o)
 
 static void put_member(FILE *out, const struct options *o)
 {
-	if (!o->cid)
-		die(EXIT_USAGE, "a member needs --cid=N, 3 to 65534");
+	if (!o->cid && !o->host)
+		die(EXIT_USAGE, "a member needs --cid=N, 3 to 65534, or --host");
 	if (o->nr_args != 2)
 		die(EXIT_USAGE, "'add member' takes one name");
 	if (o->name || o->size || o->vectors || o->shared || o->huge_pages || o->thp ||
 	    o->numa_node)
-		die(EXIT_USAGE, "a member has --cid, --owner, --group and --mode");
+		die(EXIT_USAGE, "a member has --cid, --host, --owner, --group and --mode");
 	fputs("members = ( {", out);
 	put_text(out, "name", o->args[1]);
-	put_number(out, "cid", o->cid);
+	put_number(out, "cid", o->cid ? o->cid : "2");
+	if (o->host)
+		fputs(" host = true;", out);
 	put_access(out, o);
 	fputs(" } );\n", out);
 }
@@ -233,8 +235,8 @@ int edit_add(const struct options *o)
 	} else if (!strcmp(o->args[0], "couple") || !strcmp(o->args[0], "segment")) {
 		bool couple = !strcmp(o->args[0], "couple");
 
-		if (o->cid)
-			die(EXIT_USAGE, "--cid is a member's");
+		if (o->cid || o->host)
+			die(EXIT_USAGE, "--%s is a member's", o->cid ? "cid" : "host");
 		if (couple)
 			couple_name(o, name, sizeof(name));
 		else

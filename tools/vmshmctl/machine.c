@@ -11,9 +11,14 @@
 
 static const struct config_member *find(const struct config *config, const char *name, u32 *index)
 {
-	for (*index = 0; *index < config->nr_members; ++*index)
-		if (!strcmp(config->members[*index].name, name))
-			return &config->members[*index];
+	for (*index = 0; *index < config->nr_members; ++*index) {
+		if (strcmp(config->members[*index].name, name))
+			continue;
+		if (config->members[*index].host)
+			die(EXIT_REFUSED, "'%s' is a process on the host, no VM; see vmshm_host(3)",
+			    name);
+		return &config->members[*index];
+	}
 	die(EXIT_REFUSED, "there is no member '%s' in the configuration", name);
 }
 

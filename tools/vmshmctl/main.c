@@ -13,7 +13,7 @@ const char *argp_program_version = "vmshmctl " VERSION;
 enum {
 	OPT_SOCKET = 's', OPT_CONFIG = 'c', OPT_JSON = 'j', OPT_INTERVAL = 'i', OPT_COUNT = 'n',
 	OPT_SEGMENT = 256, OPT_NAME, OPT_SIZE, OPT_CID, OPT_VECTORS, OPT_OWNER, OPT_GROUP,
-	OPT_MODE, OPT_SHARED, OPT_HUGE, OPT_THP, OPT_NODE, OPT_DOMAIN, OPT_EACH, OPT_UNDO,
+	OPT_MODE, OPT_HOST, OPT_SHARED, OPT_HUGE, OPT_THP, OPT_NODE, OPT_DOMAIN, OPT_EACH, OPT_UNDO,
 	OPT_TIMEOUT,
 };
 
@@ -27,6 +27,7 @@ static const struct argp_option option_list[] = {
 	{ "timeout", OPT_TIMEOUT, "SECONDS", 0, "drain: give up after so long", 1 },
 	{ "undo", OPT_UNDO, NULL, 0, "drain: let it begin connections again", 1 },
 	{ "cid", OPT_CID, "N", 0, "add member: its CID, 3 to 65534", 2 },
+	{ "host", OPT_HOST, NULL, 0, "add member: a process on the host, CID 2", 2 },
 	{ "name", OPT_NAME, "NAME", 0, "add: the segment's name (A-B)", 2 },
 	{ "size", OPT_SIZE, "SIZE", 0, "add: of the segment, such as 256M", 2 },
 	{ "vectors", OPT_VECTORS, "N", 0, "add: interrupt vectors a member", 2 },
@@ -56,9 +57,9 @@ static const struct command {
 	{ "couples", show_couples, 0, ARGS_MAX, { 0 } },
 	{ "rings", show_rings, 0, ARGS_MAX, { OPT_EACH } },
 	{ "top", top, 0, 0, { OPT_INTERVAL, OPT_COUNT } },
-	{ "add", edit_add, 2, ARGS_MAX, { OPT_CID, OPT_NAME, OPT_SIZE, OPT_VECTORS, OPT_SHARED,
-					  OPT_HUGE, OPT_THP, OPT_NODE, OPT_OWNER, OPT_GROUP,
-					  OPT_MODE } },
+	{ "add", edit_add, 2, ARGS_MAX, { OPT_CID, OPT_HOST, OPT_NAME, OPT_SIZE, OPT_VECTORS,
+					  OPT_SHARED, OPT_HUGE, OPT_THP, OPT_NODE, OPT_OWNER,
+					  OPT_GROUP, OPT_MODE } },
 	{ "remove", edit_remove, 2, 3, { 0 } },
 	{ "kick", order_kick, 1, 1, { OPT_SEGMENT } },
 	{ "drain", order_drain, 1, 1, { OPT_SEGMENT, OPT_TIMEOUT, OPT_UNDO } },
@@ -126,6 +127,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		break;
 	case OPT_VECTORS:
 		o->vectors = arg;
+		break;
+	case OPT_HOST:
+		o->host = true;
 		break;
 	case OPT_SHARED:
 		o->shared = true;

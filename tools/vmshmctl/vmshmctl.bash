@@ -35,7 +35,7 @@ _vmshmctl() {
 	drain) options+=" --segment= --timeout= --undo" ;;
 	add)
 		options+=" --owner= --group= --mode="
-		[[ $kind != member ]] || options+=" --cid="
+		[[ $kind != member ]] || options+=" --cid= --host"
 		[[ $kind == member ]] || options+=" --name= --size= --vectors= --shared --huge-pages --thp --numa-node="
 		;;
 	rings) options+=" --each" ;;

@@ -38,6 +38,7 @@ static const struct key more_keys[] = {
 static const struct key member_keys[] = {
 	{ "name", KIND_STRING, true },
 	{ "cid", KIND_INT, true },
+	{ "host", KIND_BOOL, false },
 	{ "owner", KIND_STRING, false },
 	{ "group", KIND_STRING, false },
 	{ "mode", KIND_STRING, false },
@@ -140,6 +141,25 @@ static void read_access(struct reader *r, const config_setting_t *group, const s
 	read_mode(r, get_key(group, keys, nr_keys, "mode"), &access->mode);
 }
 
+/* A number of the host's own is asked for in so many words, and nobody else's. */
+static void read_cid(struct check *c, const config_setting_t *group, struct config_member *m)
+{
+	const config_setting_t *cid = get_key(group, member_keys, NR(member_keys), "cid");
+	u32 least = CONFIG_CID_HOST;
+
+	read_bool(get_key(group, member_keys, NR(member_keys), "host"), &m->host);
+	if (!cid || config_setting_get_int(cid) != CONFIG_CID_HOST)
+		least = CONFIG_CID_MIN;
+	read_number(&c->r, cid, least, CONFIG_CID_MAX, &m->cid);
+	if (m->cid == CONFIG_CID_HOST && !m->host)
+		mistake(&c->r, cid,
+			"'cid' is %u, which is the host's, expected %u to %u, or 'host = true' if a process on the host is the member",
+			m->cid, CONFIG_CID_MIN, CONFIG_CID_MAX);
+	else if (m->cid && m->cid != CONFIG_CID_HOST && m->host)
+		mistake(&c->r, cid, "'cid' is %u with 'host = true', expected %u", m->cid,
+			CONFIG_CID_HOST);
+}
+
 static void read_member(struct check *c, const config_setting_t *group)
 {
 	struct config_member *m = &c->config->members[c->config->nr_members];
@@ -151,7 +171,7 @@ static void read_member(struct check *c, const config_setting_t *group)
 	*m = (struct config_member){ .cid = 0 };
 	check_keys(&c->r, group, "a member", member_keys, NR(member_keys));
 	read_access(&c->r, group, member_keys, NR(member_keys), &m->access);
-	read_number(&c->r, cid, CONFIG_CID_MIN, CONFIG_CID_MAX, &m->cid);
+	read_cid(c, group, m);
 	if (m->cid) {
 		snprintf(text, sizeof(text), "%u", m->cid);
 		before = see(&c->r, &c->known->cids, text, cid, 0);
@@ -247,6 +267,20 @@ static void check_paths(struct check *c, const config_setting_t *at, const struc
 			config->runtime_dir, s->name, longest, len, limit);
 }
 
+/*
+ * A QEMU can give pages of a segment back; from a pool of huge pages that is empty
+ * meanwhile they can't be had again, which ends a process that looks at them.
+ */
+static void check_host(struct check *c, const config_setting_t *list,
+		       const struct config_segment *s)
+{
+	for (u32 i = 0; s->huge && i < s->nr_members; i++)
+		if (c->config->members[s->members[i]].host)
+			mistake(&c->r, list,
+				"'%s' is a process on the host, expected no 'huge_pages' in its segments: a VM could take them away under it",
+				c->config->members[s->members[i]].name);
+}
+
 /* Where its pages come from. */
 static void read_placement(struct check *c, const config_setting_t *group,
 			   struct config_segment *s)
@@ -312,6 +346,7 @@ static void read_segment(struct check *c, const config_setting_t *group)
 			mistake(&c->r, list,
 				"a segment with %u members, expected two, or 'shared = true' if all of them may read and write what the others exchange",
 				given);
+		check_host(c, list, s);
 		check_couples(c, list, s);
 		check_paths(c, name ? name : list, s);
 	}

@@ -19,6 +19,7 @@
 #define CONFIG_DEFAULT_VECTORS	2
 #define CONFIG_VECTORS_MAX	64
 #define CONFIG_NODE_MAX		1023
+#define CONFIG_CID_HOST		2	/* with host = true, and only so */
 #define CONFIG_CID_MIN		3
 #define CONFIG_CID_MAX		65534
 
@@ -34,6 +35,7 @@ struct access {
 struct config_member {
 	char name[VMSHM_NAME_LEN];
 	u32 cid;
+	bool host;		/* a process on the host, no VM */
 	struct access access;
 };
 

@@ -85,6 +85,19 @@ case_top_shows_rates() {
 	(sleep 1; printf q; sleep 1) | timeout 20 script -qec "stty cols 120 rows 20; TERM=xterm $VMSHMCTL -s $RUN/control.sock top -i 0.2" "$DIR/screen" >/dev/null
 	grep -qa "the guests' word; q ends" "$DIR/screen" && grep -qa 'web-db' "$DIR/screen"
 }
+names() { ctl --json couples | jq -r '[.[].segment] | sort | join(" ")'; }
+case_groups_are_expanded_to_couples() {
+	begin 'couples = ( { members = [ "db", "cache" ]; size = "1M"; } );' || return
+	is couples "$(names)" "db-cache web-db" && vm db-cache cache || return
+	mkdir "$CONF.d" && cat >"$CONF.d/more.conf" <<-'C' && ctl reload >/dev/null || return
+		members = ( { name = "queue"; cid = 6; }, { name = "mail"; cid = 7; } );
+		couples = ( { members = [ "web", "queue", "mail" ]; size = "1M"; } );
+	C
+	is couples "$(names)" "db-cache queue-mail web-db web-mail web-queue" &&
+		vm web-mail mail && vm queue-mail queue && refused 3 "expected one segment a couple" add couple mail web --name=other || return
+	rm "$CONF.d/more.conf" && ctl reload >/dev/null && is couples "$(names)" "db-cache web-db" &&
+		is connected "$(ctl members --json cache | jq -c '.[0].places[0].connected')" true
+}
 case_add_and_remove() {
 	begin && vm web-db web || return
 	ctl add member queue --cid=6 --mode=0600 >/dev/null && ctl add couple queue web --size=1M --vectors=1 >/dev/null || return

@@ -2,7 +2,7 @@
 /*
  * vmshmd: gives VMs shared memory and doorbells, and tells them of each other.
  *
- *   config.c, config_read.c, config_warn.c	the configuration
+ *   config*.c			the configuration
  *   geometry.c			where things lie in a segment
  *   segment.c			a segment's memory, presence, giving back
  *   seat.c			a member's socket, admission, departure

@@ -50,7 +50,6 @@ struct vmshm_pci {
 	struct vmshm_header *header;
 	struct vmshm_member *members;	/* copy */
 	int nr_vectors;
-	unsigned int storms;
 	struct vmshm_vector vectors[VMSHM_PCI_VECTORS];
 	int nr_chans;
 	struct vmshm_pci_chan *chans[VMSHM_MEMBERS_MAX];

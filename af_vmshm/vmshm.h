@@ -160,6 +160,7 @@ struct vmshm_chan {
 	struct vmshm_queue pend_rx;
 	u32 seen_overflow;
 	u64 doorbells_received;		/* under pend_rx_lock */
+	u64 storms;			/* times that a vector was masked, of the bus */
 
 	bool draining;			/* written under mutex: no new connections */
 	struct delayed_work counters;

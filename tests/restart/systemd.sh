@@ -17,7 +17,9 @@ if [[ -z ${INSIDE:-} ]]; then
 	INSIDE=1 exec unshare --fork --pid --mount-proc --mount --cgroup --kill-child "$0" "$BUILD" "$RESULT"
 fi
 
-mount -t tmpfs -o mode=755 tmpfs /run && mount -t cgroup2 cgroup /sys/fs/cgroup || exit 1
+mount -t tmpfs -o mode=755 tmpfs /run || exit 1
+# The same file system is not mounted twice in a place.
+umount /sys/fs/cgroup && mount -t cgroup2 cgroup /sys/fs/cgroup || exit 1
 systemd-sysusers "$SHIPPED/vmshmd.sysusers" || exit 1
 units=/run/units
 mkdir -p $units/vmshmd.service.d /run/vmshm-test

@@ -6,13 +6,14 @@
 
 VMSHMD=${VMSHMD:-$BUILD/vmshmd/vmshmd}
 
-# The couples of the lab's VMs, as "a b", one a line.
+# The couples of the lab's VMs, as "a b", one a line: all, or those in COUPLES.
 couples() {
 	local vms one other
 	read -ra vms <<<"$(lab_vms | tr '\n' ' ')"
 	for one in "${vms[@]}"; do
 		for other in "${vms[@]}"; do
-			[[ ! $one < $other ]] || echo "$one $other"
+			[[ $one < $other ]] || continue
+			[[ -n $COUPLES && " $COUPLES " != *" $one-$other "* ]] || echo "$one $other"
 		done
 	done
 }

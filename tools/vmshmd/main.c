@@ -56,7 +56,9 @@ struct options {
 
 struct daemon {
 	struct options options;
+	sd_event *event;
 	struct server *server;
+	struct control_info control;
 	bool leave;		/* a successor goes on: SIGTERM, where somebody keeps */
 };
 
@@ -114,6 +116,9 @@ static int reload(struct daemon *d)
 		say("not reloaded; nothing has changed");
 	else
 		err = 0;
+	/* The first that is right, after a start without one. */
+	if (!err && !control_serves())
+		control_start(d->event, config, &d->control);
 	control_reloaded(err ? NULL : config);
 	if (!err)
 		say("reloaded %s", d->options.config);
@@ -214,12 +219,12 @@ static int add_signals(sd_event *event, struct daemon *d)
 
 static int serve(struct daemon *d, struct config *config)
 {
-	const struct control_info control = {
-		.config_path = d->options.config, .carry_out = carry_out, .arg = d,
-	};
 	sd_event *event = NULL;
 	int err;
 
+	d->control = (struct control_info){
+		.config_path = d->options.config, .carry_out = carry_out, .arg = d,
+	};
 	umask(0177);
 	raise_limits();
 	err = sd_event_new(&event);
@@ -235,9 +240,10 @@ static int serve(struct daemon *d, struct config *config)
 		config_free(config);
 		return EXIT_HOST;
 	}
+	d->event = event;
 	d->server = server_start(event, config);
 	/* Without a configuration it goes on with what was there, unseen. */
-	if (d->server && config && control_start(event, config, &control)) {
+	if (d->server && config && control_start(event, config, &d->control)) {
 		if (keep_on())
 			server_leave(d->server);
 		else

@@ -37,10 +37,11 @@ C
 cat >$units/vmshm-test.service <<-C
 	[Unit]
 	DefaultDependencies=no
-	SuccessAction=exit
-	FailureAction=exit
+	SuccessAction=exit-force
+	FailureAction=exit-force
 	[Service]
 	Type=oneshot
+	Environment=RESTARTS=${RESTARTS:-50}
 	ExecStart=$BUILD/daemon/restart --systemd
 	ExecStopPost=/bin/sh -c '{ cat /run/vmshm-test/log; systemctl --no-pager status vmshmd.service; } >&2'
 	StandardOutput=file:$RESULT
@@ -48,4 +49,4 @@ cat >$units/vmshm-test.service <<-C
 C
 printf '[Unit]\nDefaultDependencies=no\nWants=vmshm-test.service\n' >$units/vmshm-test.target
 export SYSTEMD_UNIT_PATH=$units container=vmshm-test
-exec /lib/systemd/systemd --system --unit=vmshm-test.target --log-target=console --log-level=notice
+exec /lib/systemd/systemd --system --unit=vmshm-test.target --log-target=console --log-level=notice --show-status=no

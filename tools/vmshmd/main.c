@@ -15,6 +15,7 @@
  *   server.c			all segments, the runtime directory, reload
  *   guard.c			memory that others can take away
  *   log.c			lines to stderr
+ *   sandbox.c			which system calls it may make
  *   control*.c			the control socket and metrics (control.h)
  *   steer.c			what operators do to members
  *
@@ -28,6 +29,7 @@
 #include "keep.h"
 #include "keeper.h"
 #include "log.h"
+#include "sandbox.h"
 #include "server.h"
 #include "steer.h"
 
@@ -52,6 +54,7 @@ struct options {
 	const char *runtime_dir;
 	bool check;
 	bool alone;
+	bool open;		/* no filter of system calls */
 };
 
 struct daemon {
@@ -64,6 +67,7 @@ struct daemon {
 
 /* Options without a letter. */
 #define OPTION_ALONE	256
+#define OPTION_OPEN	257
 
 static const struct argp_option option_list[] = {
 	{ "config", 'c', "FILE", 0, "Read FILE (" CONFIG_DEFAULT_PATH ")", 0 },
@@ -71,6 +75,8 @@ static const struct argp_option option_list[] = {
 	  "Put sockets below DIR, whatever the configuration says (" CONFIG_DEFAULT_DIR ")", 0 },
 	{ "no-keeper", OPTION_ALONE, NULL, 0,
 	  "Start no process in front that keeps what a restart needs", 0 },
+	{ "no-seccomp", OPTION_OPEN, NULL, 0,
+	  "Set no filter of system calls", 0 },
 	{ "check", 'k', NULL, 0, "Only check the configuration, and tell all its mistakes", 0 },
 	{ 0 },
 };
@@ -91,6 +97,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		break;
 	case OPTION_ALONE:
 		options->alone = true;
+		break;
+	case OPTION_OPEN:
+		options->open = true;
 		break;
 	case ARGP_KEY_ARG:
 		argp_error(state, "'%s' is one argument too many", arg);
@@ -244,6 +253,15 @@ static int serve(struct daemon *d, struct config *config)
 	d->server = server_start(event, config);
 	/* Without a configuration it goes on with what was there, unseen. */
 	if (d->server && config && control_start(event, config, &d->control)) {
+		if (keep_on())
+			server_leave(d->server);
+		else
+			server_stop(d->server);
+		d->server = NULL;
+	}
+	if (d->server && !d->options.open && !sandbox_is_impossible() &&
+	    sandbox_enter(!config || config->metrics)) {
+		control_stop();
 		if (keep_on())
 			server_leave(d->server);
 		else

@@ -18,6 +18,7 @@ struct vmshm_vector {
 	char name[40];
 	unsigned long jiffy;		/* when busy_ns began */
 	u64 busy_ns;			/* spent since then */
+	unsigned int useful, idle;	/* interrupts since then, for something or nothing */
 	unsigned long until;		/* masked until then */
 	struct delayed_work storm;
 };

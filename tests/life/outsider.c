@@ -236,8 +236,8 @@ int main(int argc, char **argv)
 	else if ((!strcmp(what, "flood") || !strcmp(what, "spin")) && argc == 3)
 		bad = flood(seconds, *what == 'f');
 	else
-		fputs("usage: outsider find | ring | overwrite SECONDS | claim CID SECONDS | flood SECONDS | spin SECONDS\n",
-		      stderr);
+		fputs("usage: outsider find | ring | overwrite SECONDS | claim CID SECONDS |\n"
+		      "                flood SECONDS | spin SECONDS\n", stderr);
 	put_back();
 	return bad;
 }

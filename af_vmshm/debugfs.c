@@ -32,6 +32,7 @@ static int channel_show(struct seq_file *seq, void *unused)
 	seq_printf(seq, "doorbells_sent %llu\n", sum.doorbells_sent);
 	seq_printf(seq, "doorbells_sent_ctl %lld\n", atomic64_read(&ch->ctl_doorbells));
 	seq_printf(seq, "doorbells_received %llu\n", READ_ONCE(ch->doorbells_received));
+	seq_printf(seq, "storms %llu\n", READ_ONCE(ch->storms));
 	seq_printf(seq, "doorbells_suppressed %llu\n", sum.doorbells_suppressed);
 	seq_printf(seq, "wakeups %llu\n", sum.wakeups);
 	seq_printf(seq, "poll_hits %llu\n", sum.poll_hits);

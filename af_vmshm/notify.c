@@ -141,20 +141,24 @@ static bool drain(struct vmshm_chan *ch)
  *
  * Hard interrupt, or process context on the loopback bus.  Wakes who waits,
  * takes no socket lock, drops no reference; everything else is the worker's.
+ * Returns whether there was anything to ring for.
  */
-void vmshm_chan_irq(struct vmshm_chan *ch)
+bool vmshm_chan_irq(struct vmshm_chan *ch)
 {
 	unsigned long flags;
-	bool work;
+	bool work, pending, up;
 
 	rcu_read_lock();
 	if (READ_ONCE(ch->gone)) {
 		rcu_read_unlock();
-		return;
+		return false;
 	}
 	spin_lock_irqsave(&ch->pend_rx_lock, flags);
 	ch->doorbells_received++;
-	work = READ_ONCE(ch->state) != VMSHM_CHAN_UP || !drain(ch);
+	/* Before it was up once, there is no queue. */
+	up = READ_ONCE(ch->state) == VMSHM_CHAN_UP;
+	pending = up && vmshm_queue_filled(&ch->pend_rx) > 0;
+	work = !up || !drain(ch);
 	spin_unlock_irqrestore(&ch->pend_rx_lock, flags);
 
 	/* Anything that the worker looks at?  It checks again, properly. */
@@ -170,6 +174,8 @@ void vmshm_chan_irq(struct vmshm_chan *ch)
 	if (work)
 		queue_work(vmshm_wq, &ch->work);
 	rcu_read_unlock();
+	/* Who is not even up rings for itself: handshakes are few. */
+	return pending || (up && work);
 }
 
 /* Go on where an interrupt's budget ended.  From the worker. */

@@ -21,9 +21,13 @@
 #define IVSHMEM_DOORBELL	12
 
 /*
- * A peer that rings without end: a vector whose interrupts take so much of a
- * jiffy is masked and looked at by timer for a while.
+ * A peer that rings without end: a vector is masked and looked at by timer for
+ * a while when its interrupts take so much of a jiffy, or when so many of them in
+ * a jiffy were for nothing, and hardly any was not.  A peer that keeps to the
+ * protocol rings for something; two rings for one thing are the exception.
  */
+#define STORM_IDLE		32
+#define STORM_IDLE_RATIO	4	/* to those that were for something */
 #define STORM_NS		(TICK_NSEC / 4 * 3)
 #define STORM_ENTRY_NS		1000	/* an interrupt's entry and exit, about */
 #define STORM_MS		100
@@ -78,27 +82,41 @@ static const struct vmshm_bus pci_bus = {
 	.release = pci_release,
 };
 
-static void look_at_all(struct vmshm_pci *dev)
+/* Returns whether there was something to see. */
+static bool look_at_all(struct vmshm_pci *dev)
 {
+	bool any = false;
 	int i;
 
 	for (i = 0; i < dev->nr_chans; i++)
-		vmshm_chan_irq(&dev->chans[i]->ch);
+		any |= vmshm_chan_irq(&dev->chans[i]->ch);
+	return any;
+}
+
+static bool storms(const struct vmshm_vector *vec)
+{
+	return vec->busy_ns > STORM_NS ||
+	       (vec->idle >= STORM_IDLE && vec->idle > vec->useful * STORM_IDLE_RATIO);
 }
 
 static irqreturn_t pci_irq(int irq, void *data)
 {
 	struct vmshm_vector *vec = data;
 	u64 began = local_clock();
-
-	look_at_all(vec->dev);
+	bool any = look_at_all(vec->dev);
 
 	if (time_after(jiffies, vec->jiffy)) {
 		vec->jiffy = jiffies;
 		vec->busy_ns = 0;
+		vec->useful = 0;
+		vec->idle = 0;
 	}
 	vec->busy_ns += local_clock() - began + STORM_ENTRY_NS;
-	if (vec->busy_ns > STORM_NS) {
+	if (any)
+		vec->useful++;
+	else
+		vec->idle++;
+	if (storms(vec)) {
 		vec->until = jiffies + msecs_to_jiffies(STORM_MS);
 		disable_irq_nosync(irq);
 		queue_delayed_work(vmshm_wq, &vec->storm, 1);
@@ -109,14 +127,22 @@ static irqreturn_t pci_irq(int irq, void *data)
 static void storm_work(struct work_struct *work)
 {
 	struct vmshm_vector *vec = container_of(work, struct vmshm_vector, storm.work);
+	int i;
 
 	look_at_all(vec->dev);
 	if (time_before(jiffies, vec->until)) {
 		queue_delayed_work(vmshm_wq, &vec->storm, 1);
 		return;
 	}
-	vec->dev->storms++;
+	for (i = 0; i < vec->dev->nr_chans; i++) {
+		struct vmshm_chan *ch = &vec->dev->chans[i]->ch;
+
+		/* A statistic: a count that is lost to another vector does no harm. */
+		WRITE_ONCE(ch->storms, ch->storms + 1);
+	}
 	vec->busy_ns = 0;
+	vec->useful = 0;
+	vec->idle = 0;
 	enable_irq(vec->irq);
 }
 

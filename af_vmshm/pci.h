@@ -18,6 +18,7 @@ struct vmshm_vector {
 	char name[40];
 	unsigned long jiffy;		/* when busy_ns began */
 	u64 busy_ns;			/* spent since then */
+	unsigned int useful, idle;	/* interrupts since then, for something or nothing */
 	unsigned long until;		/* masked until then */
 	struct delayed_work storm;
 };
@@ -50,7 +51,6 @@ struct vmshm_pci {
 	struct vmshm_header *header;
 	struct vmshm_member *members;	/* copy */
 	int nr_vectors;
-	unsigned int storms;
 	struct vmshm_vector vectors[VMSHM_PCI_VECTORS];
 	int nr_chans;
 	struct vmshm_pci_chan *chans[VMSHM_MEMBERS_MAX];

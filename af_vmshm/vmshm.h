@@ -160,6 +160,7 @@ struct vmshm_chan {
 	struct vmshm_queue pend_rx;
 	u32 seen_overflow;
 	u64 doorbells_received;		/* under pend_rx_lock */
+	u64 storms;			/* times that a vector was masked, of the bus */
 
 	bool draining;			/* written under mutex: no new connections */
 	struct delayed_work counters;
@@ -511,7 +512,7 @@ void vmshm_connect_drop(struct vmshm_chan *ch, int err);
 void vmshm_notify(struct vmshm_end *end, u32 why);
 void vmshm_notify_reset(struct vmshm_chan *ch);
 void vmshm_chan_ring(struct vmshm_chan *ch);
-void vmshm_chan_irq(struct vmshm_chan *ch);
+bool vmshm_chan_irq(struct vmshm_chan *ch);
 void vmshm_chan_drain(struct vmshm_chan *ch);
 void vmshm_chan_wake_all(struct vmshm_chan *ch);
 

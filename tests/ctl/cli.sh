@@ -85,6 +85,19 @@ case_top_shows_rates() {
 	(sleep 1; printf q; sleep 1) | timeout 20 script -qec "stty cols 120 rows 20; TERM=xterm $VMSHMCTL -s $RUN/control.sock top -i 0.2" "$DIR/screen" >/dev/null
 	grep -qa "the guests' word; q ends" "$DIR/screen" && grep -qa 'web-db' "$DIR/screen"
 }
+names() { ctl --json couples | jq -r '[.[].segment] | sort | join(" ")'; }
+case_groups_are_expanded_to_couples() {
+	begin 'couples = ( { members = [ "db", "cache" ]; size = "1M"; } );' || return
+	is couples "$(names)" "db-cache web-db" && vm db-cache cache || return
+	mkdir "$CONF.d" && cat >"$CONF.d/more.conf" <<-'C' && ctl reload >/dev/null || return
+		members = ( { name = "queue"; cid = 6; }, { name = "mail"; cid = 7; } );
+		couples = ( { members = [ "web", "queue", "mail" ]; size = "1M"; } );
+	C
+	is couples "$(names)" "db-cache queue-mail web-db web-mail web-queue" &&
+		vm web-mail mail && vm queue-mail queue && refused 3 "expected one segment a couple" add couple mail web --name=other || return
+	rm "$CONF.d/more.conf" && ctl reload >/dev/null && is couples "$(names)" "db-cache web-db" &&
+		is connected "$(ctl members --json cache | jq -c '.[0].places[0].connected')" true
+}
 case_add_and_remove() {
 	begin && vm web-db web || return
 	ctl add member queue --cid=6 --mode=0600 >/dev/null && ctl add couple queue web --size=1M --vectors=1 >/dev/null || return
@@ -157,6 +170,54 @@ case_kick() {
 	soon place web "[.connected, .kicked, .presence]" "[false,1,2]" &&
 		is "who stays" "$(ctl --json members db | jq -c '.[0].places[0].connected')" true &&
 		ctl kick web | grep -q "not connected" && vm_end web && vm web-db web
+}
+# What vmshmctl says of web, but for the clock.
+place_of_web() { ctl --json members web | jq -c '.[0].places[0] | [.connected, .presence, .since, .connects, .refused, .kicked, .draining, .pid, .uid]'; }
+crash() {
+	local ready
+	ready=$(grep -c '^vmshmd: ready' "$DIR/log")
+	kill -KILL "$(pgrep -P "$DAEMON")"
+	soon ready_again "$ready"
+}
+ready_again() { (($(grep -c '^vmshmd: ready' "$DIR/log") > $1)); }
+case_what_is_counted_outlives_the_daemon() {
+	local before
+	begin && vm web-db web || return
+	vm_end web
+	soon place web "[.connected, .presence]" "[false,2]" && vm web-db web || return
+	"$VM" "$RUN" web-db web 2>/dev/null </dev/null && { fail "a second one was let in"; return; }
+	ctl kick web >/dev/null && vm_end web
+	soon place web ".connected" false && vm web-db web && vm web-db db || return
+	ctl drain web --timeout 0 >/dev/null 2>&1
+	before=$(place_of_web)
+	is before "$(jq -c 'del(.[2])' <<<"$before")" "[true,5,3,1,1,true,${PIDS[web]},$UID]" || return
+	sleep 1.1
+	crash && is after "$(place_of_web)" "$before" || return
+	kill -USR2 "$DAEMON" && soon said "taken over: 1 segment, 2 connections" && soon ctl status >/dev/null &&
+		is again "$(place_of_web)" "$before" && is wish "$(tell web drain)" "1 0" || return
+	ctl drain web --undo >/dev/null && crash && soon place web .draining false
+}
+case_a_drain_goes_on_while_the_daemon_is_restarted() {
+	begin && vm web-db web && vm web-db db || return
+	is up "$(tell web up & tell db up; wait)" $'ok\nok' || return
+	tell web 'set connections 1' >/dev/null && tell db 'set connections 1' >/dev/null
+	ctl drain web --timeout 60 >"$DIR/drain" 2>&1 &
+	local drain=$!
+	soon grep -q "2 sides have not answered" "$DIR/drain" && is heard "$(tell web heed)$(tell db heed)" okok &&
+		soon grep -q "1 connection left" "$DIR/drain" && crash || return
+	sleep 0.5
+	tell web 'set connections 0' >/dev/null && tell db 'set connections 0' >/dev/null
+	wait $drain || { cat "$DIR/drain"; return 1; }
+	grep -q "no connection is left" "$DIR/drain"
+}
+# Restarted with a faulty file it serves VMs; with the first right one, vmshmctl.
+case_a_control_socket_when_the_file_is_right_again() {
+	begin && vm web-db web && cp "$CONF" "$DIR/right" || return
+	echo "nonsense" >>"$CONF" && crash && soon said "what was served before still is" || return
+	refused 1 "" status || return
+	kill -HUP "$DAEMON" && soon said "not reloaded: " && vm web-db db || return
+	cp "$DIR/right" "$CONF" && kill -HUP "$DAEMON" && soon said "reloaded $CONF" &&
+		soon ctl status >/dev/null && is connected "$(ctl --json status | jq .connected)" 2 && crash && soon ctl status >/dev/null
 }
 case_drain() {
 	begin && vm web-db web && vm web-db db || return

@@ -127,6 +127,9 @@ static pid_t process(void (*work)(struct traffic *t, const struct fake *f), stru
 		return pid;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	srand(1);
+	/* A VM's one CPU is for the service manager's work first. */
+	if (daemons_are_units && nice(19) < 0)
+		_exit(3);
 	work(t, f);
 	_exit(3);
 }

@@ -63,6 +63,10 @@ echo 'members = ( ); segments = ( );' >"$conf"
 told "nothing to serve is right" 0 "vmshmd: CONF is right: 0 segments, 0 members"
 printf '%s\nsegments = ( { name = "s"; members = ( "a", "b" ); } );\n' "$M" >"$conf"
 told "names may be a list or an array" 0 "vmshmd: CONF is right: 1 segment, 3 members"
+printf '%s\nsegments = ( );\ncouples = ( { members = [ "a", "b", "c" ]; size = "1M"; } );\n' "$M" >"$conf"
+told "a group of three is three couples" 0 "vmshmd: CONF is right: 3 segments, 3 members"
+printf '%s\nsegments = ( { name = "c-d"; members = [ "a", "b" ]; } );\ncouples = ( { members = [ "a", "c" ]; }, { members = [ "c", "b" ]; } );\n' "$M" >"$conf"
+told "groups beside segments" 0 "vmshmd: CONF is right: 3 segments, 3 members"
 printf '%s\nsegments = ( { name = "s"; members = [ "a", "b" ]; size = 1048576; vectors = 64; mode = "600"; owner = "0"; group = "12345"; } );\n' "$M" >"$conf"
 told "bytes, numbers of users, least and most" 0 \
 	"vmshmd: warning: the same users can connect as a, b: if their QEMUs run as one user, only a label each (SELinux, AppArmor) keeps them from the others' sockets" \
@@ -85,7 +89,7 @@ printf '' >"$conf"
 told "an empty file" 3 "CONF: the configuration has no 'members', expected a list of groups: ( { ... }, ... )" \
 	"CONF: the configuration has no 'segments', expected a list of groups: ( { ... }, ... )" "vmshmd: 2 mistakes in CONF"
 mistake "unknown setting" $'members = ( );\nsegments = ( );\nruntimedir = "/run";' \
-	"CONF:3: unknown setting 'runtimedir' in the configuration, expected one of: runtime_dir, control_group, control_mode, metrics, memory_limit, members, segments"
+	"CONF:3: unknown setting 'runtimedir' in the configuration, expected one of: runtime_dir, control_group, control_mode, metrics, memory_limit, members, segments, couples"
 mistake "runtime_dir of a wrong type" $'runtime_dir = 5;\nmembers = ( );\nsegments = ( );' \
 	"CONF:1: 'runtime_dir' has the wrong type, expected a string in quotes"
 mistake "runtime_dir not absolute" $'members = ( );\nruntime_dir = "run";\nsegments = ( );' \
@@ -183,6 +187,41 @@ segment "a couple twice" $'name = "s"; members = [ "a", "b" ]; },\n{ name = "t";
 	"CONF:4: 'b' and 'a' are a couple already (line 3), expected one segment a couple"
 segment "a couple in a group" $'name = "s"; members = [ "a", "b", "c" ]; shared = true; },\n{ name = "t"; members = [ "c", "a" ];' \
 	"CONF:4: 'c' and 'a' are a couple already (line 3), expected one segment a couple"
+
+# Groups of which each two are a couple, from line 2 on.
+couples() { # name settings line...
+	local name=$1 settings=$2
+	shift 2
+	mistake "$name" "$M"$'\nsegments = ( ); couples = ( {\n'"$settings"$'\n} );' "$@"
+}
+ABC='members = [ "a", "b", "c" ];'
+couples "a group of couples without members" 'size = "1M";' \
+	"CONF:2: a group of couples has no 'members', expected a list of names: [ \"a\", \"b\" ]"
+couples "a group of couples has no name" "$ABC"$'\nname = "g";' \
+	"CONF:4: unknown setting 'name' in a group of couples, expected one of: members, size, vectors, huge_pages, transparent_huge_pages, numa_node, owner, group, mode"
+couples "a group of couples is not shared" "$ABC"$'\nshared = true;' \
+	"CONF:4: unknown setting 'shared' in a group of couples, expected one of: members, size, vectors, huge_pages, transparent_huge_pages, numa_node, owner, group, mode"
+couples "a group of one" 'members = [ "a" ];' "CONF:3: a group of couples with 1 member, expected two or more"
+couples "a group with an unknown member" 'members = [ "a", "b", "d" ];' "CONF:3: there is no member 'd', expected a name from 'members'"
+couples "a group with a member twice" 'members = [ "a", "b", "a" ];' "CONF:3: member 'a' is listed twice, expected each member once"
+couples "a group with a wrong size" "$ABC size = \"3M\";" "CONF:3: 'size' is '3M', expected a power of two"
+couples "a group too small in huge pages" "$ABC huge_pages = true; size = \"4M\";" \
+	"CONF:3: 4M is too small for 1 channel in huge pages, expected at least 8M"
+couples "two groups with the same couple" "$ABC"$' }, {\nmembers = [ "b", "c" ];' \
+	"CONF:4: there are two segments 'b-c' (before: line 3), expected another name" \
+	"CONF:4: 'b' and 'c' are a couple already (line 3), expected one segment a couple"
+mistake "a couple of a group has a segment" "$M"$'\nsegments = ( { name = "s"; members = [ "a", "b" ]; } );\ncouples = ( { '"$ABC } );" \
+	"CONF:3: 'a' and 'b' are a couple already (line 2), expected one segment a couple"
+mistake "couples no list" "$M segments = ( );"$'\ncouples = { };' \
+	"CONF:2: 'couples' has the wrong type, expected a list of groups: ( { ... }, ... )"
+twenty=n2345678901234567890
+mistake "a couple's name too long" "members = ( { name = \"$twenty\"; cid = 3; }, { name = \"b$twenty\"; cid = 4; } );
+segments = ( ); couples = ( { members = [ \"$twenty\", \"b$twenty\" ]; } );" \
+	"CONF:2: the segment of '$twenty' and 'b$twenty' would have a name of 42 characters, expected at most 31: shorten a name, or give the two a segment with a name"
+names=$(printf '"m%d", ' {1..65})
+mistake "a group of 65" "members = ( $(for i in {1..65}; do printf '{ name = "m%d"; cid = %d; },' "$i" $((i + 2)); done | sed 's/,$//') );
+segments = ( ); couples = ( { members = [ ${names%, } ]; } );" \
+	"CONF:2: a group of couples with 65 members, expected at most 64: write two groups"
 
 long=/run/$(printf 'x%.0s' {1..100})
 mistake "a socket's path too long" "runtime_dir = \"$long\";"$'\n'"$M"$'\nsegments = ( { name = "s"; members = [ "a", "b" ]; } );' \

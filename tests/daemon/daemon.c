@@ -19,6 +19,7 @@
 /* What ends in the log when one of the compiler's checks found something. */
 static const char *const reports[] = {
 	"AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:",
+	"is not one of the daemon's: refused",
 };
 
 bool daemons_are_units;

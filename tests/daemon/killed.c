@@ -284,6 +284,8 @@ int main(void)
 	/* What a first restart changes in the counts of descriptors is not looked for. */
 	kill(daemon_worker(&d), SIGKILL);
 	need(soon(daemon_said(&d, "vmshmd: ready") == 2), "it does not start again");
+	/* The keeper has heard of all that the worker dropped. */
+	sleep_ms(100);
 	worker = d;
 	worker.pid = daemon_worker(&d);
 	fds = daemon_fds(&worker);

@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define RESTARTS	50
+#define RESTARTS	(getenv("RESTARTS") ? (unsigned int)atoi(getenv("RESTARTS")) : 50)
 
 #define ABCX "members = ( { name = \"a\"; cid = 3; }, { name = \"b\"; cid = 4; },\n" \
 	"{ name = \"c\"; cid = 5; }, { name = \"x\"; cid = 6; } );\n"

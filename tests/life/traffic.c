@@ -31,6 +31,7 @@ static const char usage[] =
 	"                                          is over or the connection; says how each call ended\n"
 	"       traffic wait CID PORT              poll() an idle connection; says what it saw\n"
 	"       traffic connect CID PORT           connect(); says how it ended\n"
+	"       traffic whom PORT                  says which CID each has who connects\n"
 	"       traffic stuck CID PORT             send() from a page that nobody delivers\n"
 	"       traffic heirs CID PORT COUNT       connections that only a child still has\n"
 	"       traffic hold PORT                  records and datagrams come in, nobody reads them\n"
@@ -214,6 +215,29 @@ static int try_connect(unsigned int cid, unsigned int port)
 	return 0;
 }
 
+static int whom(unsigned int port)
+{
+	struct sockaddr_vmshm who;
+	int fd = listen_on(port, 16);
+
+	if (fd < 0) {
+		fprintf(stderr, "traffic: listen on port %u: %s\n", port, errno_name(errno));
+		return 1;
+	}
+	puts("ready");
+	for (;;) {
+		socklen_t len = sizeof(who);
+		int conn = accept(fd, (struct sockaddr *)&who, &len);
+
+		if (conn < 0) {
+			printf("accept: %s\n", errno_name(errno));
+			return 1;
+		}
+		printf("CID %u\n", who.svm_cid);
+		close(conn);
+	}
+}
+
 /* The copy into the ring finds a page that a userfaultfd has to deliver. */
 static int stuck(unsigned int cid, unsigned int port)
 {
@@ -395,6 +419,8 @@ int main(int argc, char **argv)
 		return wait_for_end(number(argv[2]), number(argv[3]));
 	if (!strcmp(what, "connect") && argc == 4)
 		return try_connect(number(argv[2]), number(argv[3]));
+	if (!strcmp(what, "whom") && argc == 3)
+		return whom(number(argv[2]));
 	if (!strcmp(what, "stuck") && argc == 4)
 		return stuck(number(argv[2]), number(argv[3]));
 	if (!strcmp(what, "heirs") && argc == 5)

@@ -17,7 +17,9 @@ if [[ -z ${INSIDE:-} ]]; then
 	INSIDE=1 exec unshare --fork --pid --mount-proc --mount --cgroup --kill-child "$0" "$BUILD" "$RESULT"
 fi
 
-mount -t tmpfs -o mode=755 tmpfs /run && mount -t cgroup2 cgroup /sys/fs/cgroup || exit 1
+mount -t tmpfs -o mode=755 tmpfs /run || exit 1
+# The same file system is not mounted twice in a place.
+umount /sys/fs/cgroup && mount -t cgroup2 cgroup /sys/fs/cgroup || exit 1
 systemd-sysusers "$SHIPPED/vmshmd.sysusers" || exit 1
 units=/run/units
 mkdir -p $units/vmshmd.service.d /run/vmshm-test
@@ -35,10 +37,11 @@ C
 cat >$units/vmshm-test.service <<-C
 	[Unit]
 	DefaultDependencies=no
-	SuccessAction=exit
-	FailureAction=exit
+	SuccessAction=exit-force
+	FailureAction=exit-force
 	[Service]
 	Type=oneshot
+	Environment=RESTARTS=${RESTARTS:-50}
 	ExecStart=$BUILD/daemon/restart --systemd
 	ExecStopPost=/bin/sh -c '{ cat /run/vmshm-test/log; systemctl --no-pager status vmshmd.service; } >&2'
 	StandardOutput=file:$RESULT
@@ -46,4 +49,4 @@ cat >$units/vmshm-test.service <<-C
 C
 printf '[Unit]\nDefaultDependencies=no\nWants=vmshm-test.service\n' >$units/vmshm-test.target
 export SYSTEMD_UNIT_PATH=$units container=vmshm-test
-exec /lib/systemd/systemd --system --unit=vmshm-test.target --log-target=console --log-level=notice
+exec /lib/systemd/systemd --system --unit=vmshm-test.target --log-target=console --log-level=notice --show-status=no

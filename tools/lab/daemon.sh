@@ -6,14 +6,15 @@
 
 VMSHMD=${VMSHMD:-$BUILD/vmshmd/vmshmd}
 
-# The couples of the lab's VMs, and with HOST=1 of each with the host, as "a b",
-# one a line.
+# The couples of the lab's VMs (all, or those in COUPLES), and with HOST=1 of each
+# with the host, as "a b", one a line.
 couples() {
 	local vms one other
 	read -ra vms <<<"$(lab_vms | tr '\n' ' ')"
 	for one in "${vms[@]}"; do
 		for other in "${vms[@]}"; do
-			[[ ! $one < $other ]] || echo "$one $other"
+			[[ $one < $other ]] || continue
+			[[ -n $COUPLES && " $COUPLES " != *" $one-$other "* ]] || echo "$one $other"
 		done
 		[[ -z $HOST ]] || echo "$one host"
 	done

@@ -19,6 +19,7 @@
 struct daemon_link {
 	const char *path;
 	FILE *stream;
+	const char *wrong;	/* why there was no answer */
 };
 
 void (*die_first)(void);
@@ -86,21 +87,28 @@ void link_close(struct daemon_link *link)
 	free(link);
 }
 
-json_t *link_ask(struct daemon_link *link, json_t *request, char **why)
+json_t *link_try(struct daemon_link *link, json_t *request, char **why)
 {
 	json_t *reply, *result = NULL;
 	json_error_t error;
+	bool sent;
 
 	*why = NULL;
 	errno = 0;
-	if (!request || json_dumpf(request, link->stream, JSON_COMPACT) ||
-	    fputc('\n', link->stream) == EOF || fflush(link->stream))
-		die(EXIT_REFUSED, "%s: %s", link->path, errno ? strerror(errno) : "it hung up");
+	sent = request && !json_dumpf(request, link->stream, JSON_COMPACT) &&
+	       fputc('\n', link->stream) != EOF && !fflush(link->stream);
 	json_decref(request);
+	if (!sent) {
+		link->wrong = errno ? strerror(errno) : "it hung up";
+		return NULL;
+	}
 	reply = json_loadf(link->stream, JSON_DISABLE_EOF_CHECK, &error);
-	if (!json_is_object(reply))
-		die(EXIT_REFUSED, "%s: %s", link->path,
-		    feof(link->stream) ? "the daemon hung up" : "no answer that makes sense");
+	if (!json_is_object(reply)) {
+		link->wrong = feof(link->stream) || ferror(link->stream) ? "the daemon hung up" :
+			      "no answer that makes sense";
+		json_decref(reply);
+		return NULL;
+	}
 	/* The end of its line. */
 	while (fgetc(link->stream) == ' ')
 		;
@@ -114,6 +122,15 @@ json_t *link_ask(struct daemon_link *link, json_t *request, char **why)
 			abort();
 	}
 	json_decref(reply);
+	return result;
+}
+
+json_t *link_ask(struct daemon_link *link, json_t *request, char **why)
+{
+	json_t *result = link_try(link, request, why);
+
+	if (!result && !*why)
+		die(EXIT_REFUSED, "%s: %s", link->path, link->wrong);
 	return result;
 }
 

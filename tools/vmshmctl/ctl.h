@@ -57,7 +57,10 @@ void link_close(struct daemon_link *link);
 /*
  * Send @request (taken over), wait for the answer. The result, to be
  * dereferenced; NULL when the daemon said no: *@why is its reason, to be freed.
+ * A daemon that hangs up ends the program; link_try() returns NULL, *@why is NULL
+ * then, and the link is of no use any more.
  */
+json_t *link_try(struct daemon_link *link, json_t *request, char **why);
 json_t *link_ask(struct daemon_link *link, json_t *request, char **why);
 
 /* A question without arguments, on a connection of its own; ends the program if refused. */

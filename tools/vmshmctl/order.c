@@ -6,12 +6,14 @@
 #include "ctl.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #define LOOK_NS	300000000
+#define AWAY_S	30	/* a daemon that is restarted is back by then */
 
 /* Gives an order about a member; the result, or the program ends. */
 static json_t *order(struct daemon_link *link, const struct options *o, const char *command)
@@ -108,16 +110,45 @@ static void look_at(const json_t *couple, const json_t *mine, const json_t *thei
 			 str(couple, "segment"), left);
 }
 
-static struct progress look(struct daemon_link *link, const struct options *o)
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* The couples, also when the daemon is restarted meanwhile: it goes on draining. */
+static json_t *couples(struct daemon_link **link, const struct options *o)
+{
+	const struct timespec pause = { .tv_nsec = LOOK_NS };
+	double end = now() + AWAY_S;
+	json_t *list = NULL;
+	char *why = NULL;
+
+	while (!list) {
+		if (*link)
+			list = link_try(*link, json_pack("{ss}", "command", "couples"), &why);
+		if (!list && why)
+			die(EXIT_REFUSED, "%s", why);
+		if (list)
+			break;
+		link_close(*link);
+		/* The last time it says itself what is wrong. */
+		*link = link_open(o, now() < end);
+		if (!*link)
+			nanosleep(&pause, NULL);
+	}
+	return list;
+}
+
+static struct progress look(struct daemon_link **link, const struct options *o)
 {
 	struct progress p = { .left = 0 };
 	json_t *list, *couple;
-	char *why;
 	size_t i;
 
-	list = link_ask(link, json_pack("{ss}", "command", "couples"), &why);
-	if (!list)
-		die(EXIT_REFUSED, "%s", why);
+	list = couples(link, o);
 	json_array_foreach(list, i, couple) {
 		const json_t *sides = json_object_get(couple, "sides");
 
@@ -132,14 +163,6 @@ static struct progress look(struct daemon_link *link, const struct options *o)
 	}
 	json_decref(list);
 	return p;
-}
-
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 static int drain_result(const struct options *o, const struct progress *p, bool done)
@@ -179,10 +202,12 @@ int order_drain(const struct options *o)
 		return EXIT_SUCCESS;
 	}
 	json_decref(result);
+	/* A daemon that is restarted hangs up. */
+	signal(SIGPIPE, SIG_IGN);
 	/* A module that is just being loaded says later what it knows. */
 	mute_end = now() + 3;
 	for (;;) {
-		p = look(link, o);
+		p = look(&link, o);
 		if (!o->json && (p.left != shown.left || p.waiting != shown.waiting)) {
 			if (p.waiting)
 				printf("%s: %u side%s not answered yet\n", o->args[0], p.waiting,

@@ -5,6 +5,7 @@
  */
 #include "config.h"
 #include "config_read.h"
+#include "config_seen.h"
 #include "control.h"
 #include "control_address.h"
 #include "geometry.h"
@@ -27,12 +28,14 @@ static const struct key root_keys[] = {
 	{ "memory_limit", KIND_SIZE, false },
 	{ "members", KIND_GROUPS, true },
 	{ "segments", KIND_GROUPS, true },
+	{ "couples", KIND_GROUPS, false },
 };
 
 /* What a file in PATH.d may have. */
 static const struct key more_keys[] = {
 	{ "members", KIND_GROUPS, false },
 	{ "segments", KIND_GROUPS, false },
+	{ "couples", KIND_GROUPS, false },
 };
 
 static const struct key member_keys[] = {
@@ -58,65 +61,18 @@ static const struct key segment_keys[] = {
 	{ "mode", KIND_STRING, false },
 };
 
-/* Something that may be there once: a name, a CID, a couple. */
-struct seen {
-	char key[2 * VMSHM_NAME_LEN + 16];
-	const char *path;	/* of the file that has it */
-	const config_setting_t *where;
-	u32 index;
+/* A group of which each two get a segment of their own. */
+static const struct key couples_keys[] = {
+	{ "members", KIND_NAMES, true },
+	{ "size", KIND_SIZE, false },
+	{ "vectors", KIND_INT, false },
+	{ "huge_pages", KIND_BOOL, false },
+	{ "transparent_huge_pages", KIND_BOOL, false },
+	{ "numa_node", KIND_INT, false },
+	{ "owner", KIND_STRING, false },
+	{ "group", KIND_STRING, false },
+	{ "mode", KIND_STRING, false },
 };
-
-static int seen_order(const void *one, const void *other)
-{
-	return strcmp(((const struct seen *)one)->key, ((const struct seen *)other)->key);
-}
-
-/* Returns what was there before under @key, NULL if it is new (and now there). */
-static const struct seen *see(const struct reader *r, void **tree, const char *key,
-			      const config_setting_t *where, u32 index)
-{
-	struct seen *mine = calloc(1, sizeof(*mine)), **found;
-
-	if (!mine)
-		abort();
-	snprintf(mine->key, sizeof(mine->key), "%s", key);
-	mine->path = r->path;
-	mine->where = where;
-	mine->index = index;
-	found = tsearch(mine, tree, seen_order);
-	if (!found)
-		abort();
-	if (*found == mine)
-		return NULL;
-	free(mine);
-	return *found;
-}
-
-static const struct seen *seen_before(void *const *tree, const char *key)
-{
-	struct seen wanted = { .index = 0 }, **found;
-
-	snprintf(wanted.key, sizeof(wanted.key), "%s", key);
-	found = tfind(&wanted, tree, seen_order);
-	return found ? *found : NULL;
-}
-
-struct place_text {
-	char text[512];
-};
-
-/* "line 3", or "FILE:3" in another file than @r's. */
-static struct place_text place(const struct reader *r, const struct seen *before)
-{
-	unsigned int line = config_setting_source_line(before->where);
-	struct place_text place;
-
-	if (before->path == r->path)
-		snprintf(place.text, sizeof(place.text), "line %u", line);
-	else
-		snprintf(place.text, sizeof(place.text), "%s:%u", before->path, line);
-	return place;
-}
 
 /* What all files have named so far: trees of struct seen. */
 struct known {
@@ -174,19 +130,19 @@ static void read_member(struct check *c, const config_setting_t *group)
 	read_cid(c, group, m);
 	if (m->cid) {
 		snprintf(text, sizeof(text), "%u", m->cid);
-		before = see(&c->r, &c->known->cids, text, cid, 0);
+		before = see(c->r.path, &c->known->cids, text, cid, 0);
 		if (before)
 			mistake(&c->r, cid,
 				"CID %u is given twice (before: %s), expected one member a CID",
-				m->cid, place(&c->r, before).text);
+				m->cid, place(c->r.path, before).text);
 	}
 	if (!read_name(&c->r, name, m->name))
 		return;
-	before = see(&c->r, &c->known->member_names, m->name, name, c->config->nr_members);
+	before = see(c->r.path, &c->known->member_names, m->name, name, c->config->nr_members);
 	if (before) {
 		mistake(&c->r, name,
 			"there are two members '%s' (before: %s), expected another name",
-			m->name, place(&c->r, before).text);
+			m->name, place(c->r.path, before).text);
 		return;
 	}
 	c->config->nr_members++;
@@ -239,12 +195,12 @@ static void check_couples(struct check *c, const config_setting_t *at,
 
 			snprintf(key, sizeof(key), "%u/%u", one < other ? one : other,
 				 one < other ? other : one);
-			before = see(&c->r, &c->known->couples, key, at, 0);
+			before = see(c->r.path, &c->known->couples, key, at, 0);
 			if (before)
 				mistake(&c->r, at,
 					"'%s' and '%s' are a couple already (%s), expected one segment a couple",
 					m[one].name, m[other].name,
-					place(&c->r, before).text);
+					place(c->r.path, before).text);
 		}
 	}
 }
@@ -299,41 +255,64 @@ static void read_placement(struct check *c, const config_setting_t *group,
 		s->numa_node = (int)number;
 }
 
-static void read_segment(struct check *c, const config_setting_t *group)
+/* What a segment has beside its name and its members. */
+static void read_settings(struct check *c, const config_setting_t *group, struct config_segment *s)
 {
-	struct config_segment *s = &c->config->segments[c->config->nr_segments];
-	const config_setting_t *name = get_key(group, segment_keys, NR(segment_keys), "name");
-	const config_setting_t *list = get_key(group, segment_keys, NR(segment_keys), "members");
-	const config_setting_t *size = get_key(group, segment_keys, NR(segment_keys), "size");
-	unsigned int mistakes = c->r.mistakes;
-	const struct seen *before;
-	struct geometry geometry;
-	u32 given = 2;
-
 	*s = (struct config_segment){
 		.size = CONFIG_DEFAULT_SIZE,
 		.vectors = CONFIG_DEFAULT_VECTORS,
 		.numa_node = -1,
 	};
-	check_keys(&c->r, group, "a segment", segment_keys, NR(segment_keys));
 	read_access(&c->r, group, segment_keys, NR(segment_keys), &s->access);
-	read_size(&c->r, size, &s->size);
+	read_size(&c->r, get_key(group, segment_keys, NR(segment_keys), "size"), &s->size);
 	read_number(&c->r, get_key(group, segment_keys, NR(segment_keys), "vectors"), 1,
 		    CONFIG_VECTORS_MAX, &s->vectors);
-	read_bool(get_key(group, segment_keys, NR(segment_keys), "shared"), &s->shared);
 	read_bool(get_key(group, segment_keys, NR(segment_keys), "huge_pages"), &s->huge);
 	read_placement(c, group, s);
-	if (read_name(&c->r, name, s->name)) {
-		before = see(&c->r, &c->known->segment_names, s->name, name, 0);
-		if (before)
-			mistake(&c->r, name,
-				"there are two segments '%s' (before: %s), expected another name",
-				s->name, place(&c->r, before).text);
-		if (!strcmp(s->name, CONTROL_SOCKET) || !strcmp(s->name, METRICS_SOCKET))
-			mistake(&c->r, name,
-				"a segment '%s' would be in a socket's place, expected another name",
-				s->name);
-	}
+}
+
+static void check_name(struct check *c, const config_setting_t *at, const struct config_segment *s)
+{
+	const struct seen *before = see(c->r.path, &c->known->segment_names, s->name, at, 0);
+
+	if (before)
+		mistake(&c->r, at,
+			"there are two segments '%s' (before: %s), expected another name",
+			s->name, place(c->r.path, before).text);
+	if (!strcmp(s->name, CONTROL_SOCKET) || !strcmp(s->name, METRICS_SOCKET))
+		mistake(&c->r, at,
+			"a segment '%s' would be in a socket's place, expected another name",
+			s->name);
+}
+
+static void check_room(struct check *c, const config_setting_t *group,
+		       const struct config_segment *s)
+{
+	const config_setting_t *size = get_key(group, segment_keys, NR(segment_keys), "size");
+	struct geometry geometry;
+
+	if (geometry_make(&geometry, s->size, s->nr_members, s->huge || s->thp))
+		mistake(&c->r, size ? size : group,
+			"%s is too small for %u channel%s%s, expected at least %s",
+			size_text(s->size).text, geometry.nr_channels,
+			geometry.nr_channels == 1 ? "" : "s",
+			s->huge || s->thp ? " in huge pages" : "",
+			size_text(geometry_min_size(s->nr_members, s->huge || s->thp)).text);
+}
+
+static void read_segment(struct check *c, const config_setting_t *group)
+{
+	struct config_segment *s = &c->config->segments[c->config->nr_segments];
+	const config_setting_t *name = get_key(group, segment_keys, NR(segment_keys), "name");
+	const config_setting_t *list = get_key(group, segment_keys, NR(segment_keys), "members");
+	unsigned int mistakes = c->r.mistakes;
+	u32 given = 2;
+
+	check_keys(&c->r, group, "a segment", segment_keys, NR(segment_keys));
+	read_settings(c, group, s);
+	read_bool(get_key(group, segment_keys, NR(segment_keys), "shared"), &s->shared);
+	if (read_name(&c->r, name, s->name))
+		check_name(c, name, s);
 	if (list) {
 		read_segment_members(c, list, s, &given);
 		if (given < 2)
@@ -350,15 +329,61 @@ static void read_segment(struct check *c, const config_setting_t *group)
 		check_couples(c, list, s);
 		check_paths(c, name ? name : list, s);
 	}
-	if (c->r.mistakes == mistakes &&
-	    geometry_make(&geometry, s->size, s->nr_members, s->huge || s->thp))
-		mistake(&c->r, size ? size : group,
-			"%s is too small for %u channel%s%s, expected at least %s",
-			size_text(s->size).text, geometry.nr_channels,
-			geometry.nr_channels == 1 ? "" : "s",
-			s->huge || s->thp ? " in huge pages" : "",
-			size_text(geometry_min_size(s->nr_members, s->huge || s->thp)).text);
+	if (c->r.mistakes == mistakes)
+		check_room(c, group, s);
 	c->config->nr_segments++;
+}
+
+/* One of the couples that @group stands for: a segment called ONE-OTHER. */
+static void add_couple(struct check *c, const config_setting_t *list,
+		       const struct config_segment *group, u32 one, u32 other)
+{
+	struct config_segment *s = &c->config->segments[c->config->nr_segments];
+	const struct config_member *m = c->config->members;
+	int len;
+
+	*s = *group;
+	s->nr_members = 2;
+	s->members[0] = one;
+	s->members[1] = other;
+	len = snprintf(s->name, sizeof(s->name), "%s-%s", m[one].name, m[other].name);
+	if (len >= (int)sizeof(s->name)) {
+		mistake(&c->r, list,
+			"the segment of '%s' and '%s' would have a name of %d characters, expected at most %zu: shorten a name, or give the two a segment with a name",
+			m[one].name, m[other].name, len, sizeof(s->name) - 1);
+		return;
+	}
+	check_name(c, list, s);
+	check_couples(c, list, s);
+	check_paths(c, list, s);
+	c->config->nr_segments++;
+}
+
+static void read_couples(struct check *c, const config_setting_t *group)
+{
+	const config_setting_t *list = get_key(group, couples_keys, NR(couples_keys), "members");
+	unsigned int mistakes = c->r.mistakes;
+	struct config_segment all;
+	u32 given;
+
+	check_keys(&c->r, group, "a group of couples", couples_keys, NR(couples_keys));
+	read_settings(c, group, &all);
+	if (!list)
+		return;
+	read_segment_members(c, list, &all, &given);
+	if (given < 2)
+		mistake(&c->r, list, "a group of couples with %u member%s, expected two or more",
+			given, given == 1 ? "" : "s");
+	else if (given > VMSHM_MEMBERS_MAX)
+		mistake(&c->r, list,
+			"a group of couples with %u members, expected at most %d: write two groups",
+			given, VMSHM_MEMBERS_MAX);
+	for (u32 i = 0; i < all.nr_members; i++)
+		for (u32 j = i + 1; j < all.nr_members; j++)
+			add_couple(c, list, &all, all.members[i], all.members[j]);
+	all.nr_members = 2;
+	if (c->r.mistakes == mistakes)
+		check_room(c, group, &all);
 }
 
 /* Every element of the list called @what, with @read; room is there already. */
@@ -454,15 +479,40 @@ static const config_setting_t *list_of(const struct check *c, const char *name)
 			 NULL;
 }
 
-/* Room for all elements of the lists called @name. */
-static void *array_for(const struct check *files, u32 nr_files, const char *name, size_t size)
+/* How many segments the groups of couples in @list are, at most. */
+static size_t expanded(const config_setting_t *list)
+{
+	size_t count = 0;
+
+	for (int i = 0; list && i < config_setting_length(list); i++) {
+		const config_setting_t *group = config_setting_get_elem(list, (unsigned int)i);
+		const config_setting_t *members = NULL;
+		size_t n = 0;
+
+		if (config_setting_is_group(group))
+			members = get_key(group, couples_keys, NR(couples_keys), "members");
+		if (members)
+			n = (size_t)config_setting_length(members);
+		if (n > VMSHM_MEMBERS_MAX)
+			n = VMSHM_MEMBERS_MAX;
+		count += n * n / 2;
+	}
+	return count;
+}
+
+/* Room for all elements of the lists called @name, and @more of each file. */
+static void *array_for(const struct check *files, u32 nr_files, const char *name, size_t size,
+		       size_t (*more)(const config_setting_t *couples))
 {
 	size_t count = 1;
 	void *array;
 
-	for (u32 i = 0; i < nr_files; i++)
+	for (u32 i = 0; i < nr_files; i++) {
 		if (list_of(&files[i], name))
 			count += (size_t)config_setting_length(list_of(&files[i], name));
+		if (more)
+			count += more(list_of(&files[i], "couples"));
+	}
 	array = calloc(count, size);
 	if (!array)
 		abort();
@@ -511,9 +561,10 @@ struct config *config_load(const char *path, const char *runtime_dir, unsigned i
 		read_control(&files[0], root);
 		read_bytes(&files[0].r, get_key(root, root_keys, NR(root_keys), "memory_limit"),
 			   &config->memory_limit);
-		config->members = array_for(files, nr_files, "members", sizeof(*config->members));
+		config->members = array_for(files, nr_files, "members", sizeof(*config->members),
+					    NULL);
 		config->segments = array_for(files, nr_files, "segments",
-					     sizeof(*config->segments));
+					     sizeof(*config->segments), expanded);
 		/* A segment may be of members that another file has. */
 		for (u32 i = 0; i < nr_files; i++)
 			read_groups(&files[i], list_of(&files[i], "members"), "members",
@@ -521,6 +572,9 @@ struct config *config_load(const char *path, const char *runtime_dir, unsigned i
 		for (u32 i = 0; i < nr_files; i++)
 			read_groups(&files[i], list_of(&files[i], "segments"), "segments",
 				    read_segment);
+		for (u32 i = 0; i < nr_files; i++)
+			read_groups(&files[i], list_of(&files[i], "couples"), "couples",
+				    read_couples);
 	}
 	*mistakes = 0;
 	tdestroy(known.member_names, free);

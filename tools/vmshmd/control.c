@@ -42,8 +42,14 @@ static struct {
 static int activated(void)
 {
 	char **names = NULL;
-	int n = sd_listen_fds_with_names(0, &names), fd = -1;
+	static bool taken;
+	int n, fd = -1;
 
+	/* Its number may mean something else once it was closed. */
+	if (taken)
+		return -1;
+	taken = true;
+	n = sd_listen_fds_with_names(0, &names);
 	for (int i = 0; i < n; i++) {
 		if (fd < 0 && !strcmp(names[i], "control") &&
 		    sd_is_socket_unix(SD_LISTEN_FDS_START + i, SOCK_STREAM, 1, NULL, 0) > 0) {
@@ -177,6 +183,11 @@ int control_start(struct sd_event *event, const struct config *config,
 failed:
 	control_stop();
 	return -1;
+}
+
+bool control_serves(void)
+{
+	return control.listen_fd >= 0;
 }
 
 void control_reloaded(const struct config *config)

@@ -50,6 +50,9 @@ struct control_info {
 int control_start(struct sd_event *event, const struct config *config,
 		  const struct control_info *info);
 
+/* Is there a control socket? Not where the configuration could not be read at the start. */
+bool control_serves(void);
+
 /* Another configuration was taken over, or (NULL) was not. */
 void control_reloaded(const struct config *config);
 

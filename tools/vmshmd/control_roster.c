@@ -80,6 +80,12 @@ static void *get(size_t count, size_t size)
 	return memory;
 }
 
+/* The presence is odd while one is here, and never goes back. */
+static u64 connects(const struct seat *seat)
+{
+	return (seat->presence + 1) / 2;
+}
+
 struct roster_segment *roster_segment_new(const struct segment *s)
 {
 	struct roster_segment *shown = get(1, sizeof(*shown) +
@@ -98,12 +104,19 @@ struct roster_segment *roster_segment_new(const struct segment *s)
 	shown->nr_seats = s->nr_seats;
 	for (u32 i = 0; i < s->nr_seats; i++) {
 		struct roster_seat *seat = &shown->seats[i];
+		struct record_seat *kept = s->seats[i].kept;
 
 		memcpy(seat->name, s->seats[i].name, sizeof(seat->name));
 		seat->cid = s->seats[i].cid;
 		seat->ivshmem_id = s->seats[i].ivshmem_id;
 		seat->presence = s->seats[i].presence;
-		seat->since = (u64)time(NULL);
+		seat->connects = connects(&s->seats[i]);
+		if (!kept->since)
+			kept->since = (u64)time(NULL);
+		seat->since = kept->since;
+		seat->refused = kept->refused;
+		seat->kicked = kept->kicked;
+		seat->draining = s->seats[i].draining;
 	}
 	return shown;
 }
@@ -238,8 +251,13 @@ void roster_show_presence(const struct seat *seat)
 		put(&to->pid, 0);
 		put(&to->uid, 0);
 	}
+	/* A successor says again what was so before. */
+	if (roster_word(to->presence) == seat->presence)
+		return;
+	seat->kept->since = (u64)time(NULL);
 	put(&to->presence, seat->presence);
-	put(&to->since, (u64)time(NULL));
+	put(&to->connects, connects(seat));
+	put(&to->since, seat->kept->since);
 }
 
 void roster_show_client(const struct seat *seat, pid_t pid, uid_t uid)
@@ -248,17 +266,16 @@ void roster_show_client(const struct seat *seat, pid_t pid, uid_t uid)
 
 	put(&to->pid, (u64)pid);
 	put(&to->uid, uid);
-	put(&to->connects, to->connects + 1);
 }
 
 void roster_show_refusal(const struct seat *seat)
 {
-	put(&shown(seat)->refused, shown(seat)->refused + 1);
+	put(&shown(seat)->refused, ++seat->kept->refused);
 }
 
 void roster_show_kick(const struct seat *seat)
 {
-	put(&shown(seat)->kicked, shown(seat)->kicked + 1);
+	put(&shown(seat)->kicked, ++seat->kept->kicked);
 }
 
 void roster_show_drain(const struct seat *seat)

@@ -424,6 +424,7 @@ struct worker *worker_start(int listen_fd, struct order_queue *orders)
 	if (err >= 0) {
 		sigfillset(&all);
 		sigdelset(&all, SIGBUS);
+		sigdelset(&all, SIGSYS);
 		pthread_sigmask(SIG_BLOCK, &all, &old);
 		err = -pthread_create(&w->thread, NULL, work, w);
 		pthread_sigmask(SIG_SETMASK, &old, NULL);

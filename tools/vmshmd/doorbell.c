@@ -194,6 +194,7 @@ int doorbell_start(void)
 	doorbell.stop = false;
 	/* Every other signal is the main thread's. */
 	sigfillset(&all);
+	sigdelset(&all, SIGSYS);
 	pthread_sigmask(SIG_BLOCK, &all, &old);
 	sem_init(&start.done, 0, 0);
 	err = pthread_create(&doorbell.thread, NULL, doorbell_thread, &start);

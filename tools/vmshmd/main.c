@@ -2,7 +2,7 @@
 /*
  * vmshmd: gives VMs shared memory and doorbells, and tells them of each other.
  *
- *   config.c, config_read.c, config_warn.c	the configuration
+ *   config*.c			the configuration
  *   geometry.c			where things lie in a segment
  *   segment.c			a segment's memory, presence, giving back
  *   seat.c			a member's socket, admission, departure
@@ -15,6 +15,7 @@
  *   server.c			all segments, the runtime directory, reload
  *   guard.c			memory that others can take away
  *   log.c			lines to stderr
+ *   sandbox.c			which system calls it may make
  *   control*.c			the control socket and metrics (control.h)
  *   steer.c			what operators do to members
  *
@@ -28,6 +29,7 @@
 #include "keep.h"
 #include "keeper.h"
 #include "log.h"
+#include "sandbox.h"
 #include "server.h"
 #include "steer.h"
 
@@ -52,16 +54,20 @@ struct options {
 	const char *runtime_dir;
 	bool check;
 	bool alone;
+	bool open;		/* no filter of system calls */
 };
 
 struct daemon {
 	struct options options;
+	sd_event *event;
 	struct server *server;
+	struct control_info control;
 	bool leave;		/* a successor goes on: SIGTERM, where somebody keeps */
 };
 
 /* Options without a letter. */
 #define OPTION_ALONE	256
+#define OPTION_OPEN	257
 
 static const struct argp_option option_list[] = {
 	{ "config", 'c', "FILE", 0, "Read FILE (" CONFIG_DEFAULT_PATH ")", 0 },
@@ -69,6 +75,8 @@ static const struct argp_option option_list[] = {
 	  "Put sockets below DIR, whatever the configuration says (" CONFIG_DEFAULT_DIR ")", 0 },
 	{ "no-keeper", OPTION_ALONE, NULL, 0,
 	  "Start no process in front that keeps what a restart needs", 0 },
+	{ "no-seccomp", OPTION_OPEN, NULL, 0,
+	  "Set no filter of system calls", 0 },
 	{ "check", 'k', NULL, 0, "Only check the configuration, and tell all its mistakes", 0 },
 	{ 0 },
 };
@@ -89,6 +97,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		break;
 	case OPTION_ALONE:
 		options->alone = true;
+		break;
+	case OPTION_OPEN:
+		options->open = true;
 		break;
 	case ARGP_KEY_ARG:
 		argp_error(state, "'%s' is one argument too many", arg);
@@ -114,6 +125,9 @@ static int reload(struct daemon *d)
 		say("not reloaded; nothing has changed");
 	else
 		err = 0;
+	/* The first that is right, after a start without one. */
+	if (!err && !control_serves())
+		control_start(d->event, config, &d->control);
 	control_reloaded(err ? NULL : config);
 	if (!err)
 		say("reloaded %s", d->options.config);
@@ -214,12 +228,12 @@ static int add_signals(sd_event *event, struct daemon *d)
 
 static int serve(struct daemon *d, struct config *config)
 {
-	const struct control_info control = {
-		.config_path = d->options.config, .carry_out = carry_out, .arg = d,
-	};
 	sd_event *event = NULL;
 	int err;
 
+	d->control = (struct control_info){
+		.config_path = d->options.config, .carry_out = carry_out, .arg = d,
+	};
 	umask(0177);
 	raise_limits();
 	err = sd_event_new(&event);
@@ -235,9 +249,19 @@ static int serve(struct daemon *d, struct config *config)
 		config_free(config);
 		return EXIT_HOST;
 	}
+	d->event = event;
 	d->server = server_start(event, config);
 	/* Without a configuration it goes on with what was there, unseen. */
-	if (d->server && config && control_start(event, config, &control)) {
+	if (d->server && config && control_start(event, config, &d->control)) {
+		if (keep_on())
+			server_leave(d->server);
+		else
+			server_stop(d->server);
+		d->server = NULL;
+	}
+	if (d->server && !d->options.open && !sandbox_is_impossible() &&
+	    sandbox_enter(!config || config->metrics)) {
+		control_stop();
 		if (keep_on())
 			server_leave(d->server);
 		else

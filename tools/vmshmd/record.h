@@ -39,7 +39,11 @@ struct record_seat {
 	u32 next;
 	u32 draining;
 	struct mmsghdr sent[2];
-	u8 reserved[56];
+	/* For who asks: when it came or went (seconds since 1970), who was not let in. */
+	u64 since;
+	u64 refused;
+	u64 kicked;
+	u8 reserved[32];
 };
 
 struct record {

@@ -118,8 +118,6 @@ static bool take_all(struct segment *s)
 	if (s->memfd < 0 || segment_map(s))
 		return false;
 	s->shown = roster_segment_new(s);
-	for (u32 i = 0; i < s->nr_seats; i++)
-		roster_show_drain(&s->seats[i]);
 	return true;
 }
 

@@ -324,9 +324,14 @@ void seat_client_gone(struct seat *seat, const char *why)
  */
 static void resume_client(struct seat *seat, sd_event *event, int fd)
 {
+	struct ucred who = { .pid = 0 };
+	socklen_t len = sizeof(who);
+
 	if (fd >= 0 && !seat->kept->wiping) {
 		seat->client = client_new(seat, event, fd);
 		if (seat->client) {
+			getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len);
+			roster_show_client(seat, who.pid, who.uid);
 			segment_set_presence(seat, true);
 			client_start(seat->client);
 			return;

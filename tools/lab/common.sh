@@ -20,7 +20,7 @@ SUBNET=198.18.0
 PORTS=16		# commands that can run in a VM at the same time
 
 # What a lab is made of: said in the environment at `up`, kept in its folder.
-SETTINGS=(KERNEL ACCEL CPUS MEM NET VECTORS SEGSIZE NOMODULE NOSHM REBOOT CMDLINE QEMU_ARGS)
+SETTINGS=(KERNEL ACCEL CPUS MEM NET VHOST VECTORS SEGSIZE NOMODULE NOSHM REBOOT CMDLINE QEMU_ARGS)
 
 die() { echo "vmshm-lab: $*" >&2; exit 1; }
 say() { [[ -n ${QUIET:-} ]] || echo "$*"; }

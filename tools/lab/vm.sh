@@ -18,7 +18,7 @@ accel_choose() {
 }
 
 vm_args() {
-	local vm=$1 i release clock="" routing=""
+	local vm=$1 i release clock="" routing="" more
 	release=$(kernel_release "$KERNEL")
 	# TCG copies 7 times slower with erms or fsrm; with maxcpus=1 it would
 	# drop the barriers that another VM relies on.
@@ -54,8 +54,9 @@ lab_release=$release lab_modules=$(readlink -f "$KERNELS/$KERNEL/root/lib/module
 	[[ -n $REBOOT ]] || ARGS+=(-no-reboot)
 	net_args "$vm"
 	daemon_args "$vm"
+	more=${QEMU_ARGS//\{vm\}/$vm}
 	# shellcheck disable=SC2206	# words
-	ARGS+=(${QEMU_ARGS//\{vm\}/$vm})
+	ARGS+=(${more//\{cid\}/$(vm_cid "$vm")})
 }
 
 vm_start() {

@@ -113,8 +113,9 @@ background() {
 		exec setsid "$@"
 	) &
 	echo $! >"$pidfile"
-	# Until then it is a shell that pid_of() does not know, and looks dead.
-	wait_for 5 has_begun "$pidfile"
+	# Until then it is a shell that pid_of() does not know, and looks dead. Where QEMU
+	# comes from a cold 9p of a VM that is itself emulated, that takes seconds.
+	wait_for 60 has_begun "$pidfile"
 }
 has_begun() { pid_of "$1" >/dev/null || gone "$(<"$1")"; }
 

@@ -87,7 +87,8 @@ vm_wait() {
 	local vm=$1 end=$((SECONDS + BOOT_LIMIT)) try
 	while try=$((end - SECONDS)); ! "$TOOLS/lab-exec" -d "$RUN" -t $((try > 30 ? 30 : try)) -n "$vm" \
 		-- true 2>/dev/null; do
-		if ! vm_pid "$vm" >/dev/null; then
+		# Where /proc is slow to say what a process is, it is still there.
+		if ! vm_pid "$vm" >/dev/null && gone "$(cat "$LABDIR/$vm/pid" 2>/dev/null)"; then
 			vm_report "$vm" "ended while it booted; the last words of its console:"
 			return 1
 		elif ((SECONDS >= end)); then

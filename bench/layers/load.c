@@ -56,12 +56,13 @@ static void rest(void)
 	nanosleep(&t, NULL);
 }
 
-/* A window has ended: the plugin sees it, and so does the guest's own tracer if that is what counts. */
-#define window_ends(n) do {						\
-	marker(n);							\
-	if (trace_fd >= 0 && dprintf(trace_fd, "layers %d\n", n) < 0)	\
-		die(TRACE_MARKER);					\
-} while (0)
+/* A window has ended: tells the plugin, and the kernel's own tracer if that is what counts. */
+static __always_inline void window_ends(int n)
+{
+	marker(n);
+	if (trace_fd >= 0 && dprintf(trace_fd, "layers %d\n", n) < 0)
+		die(TRACE_MARKER);
+}
 
 static int new_socket(void)
 {

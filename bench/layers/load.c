@@ -30,6 +30,7 @@
 #include "marker.h"
 
 #define TRACE_MARKER	"/sys/kernel/tracing/trace_marker"
+#define TRACE_SWITCH	"/sys/kernel/tracing/tracing_on"
 #define PORT		20492
 #define WARM		20	/* messages before those that count */
 #define MAX_LEN		(1 << 20)
@@ -62,6 +63,19 @@ static __always_inline void window_ends(int n)
 	marker(n);
 	if (trace_fd >= 0 && dprintf(trace_fd, "layers %d\n", n) < 0)
 		die(TRACE_MARKER);
+}
+
+/* The kernel's tracer writes down what happens from here on, or up to here. */
+static void trace(const char *on)
+{
+	int fd;
+
+	if (trace_fd < 0)
+		return;
+	fd = open(TRACE_SWITCH, O_WRONLY);
+	if (fd < 0 || write(fd, on, 1) != 1)
+		die(TRACE_SWITCH);
+	close(fd);
 }
 
 static int new_socket(void)
@@ -152,12 +166,14 @@ static void serve(void)
 	never_poll(fd);
 	if (!take(fd, &told, sizeof(told)) || told > MAX_LEN)
 		die("the client's first words");
+	trace("1");
 	for (int i = 0; take(fd, buffer, told); i++) {
 		if (i < WARM)
 			window_ends(MARKER_FORGET);
 		else
 			window_ends(MARKER_RECEIVE);
 	}
+	trace("0");
 }
 
 static void client(void)
@@ -168,6 +184,7 @@ static void client(void)
 	never_poll(fd);
 	give(fd, &told, sizeof(told));
 	rest();
+	trace("1");
 	window_ends(MARKER_FORGET);
 	for (int i = 0; i < count; i++) {
 		rest();
@@ -185,6 +202,7 @@ static void client(void)
 		else
 			window_ends(MARKER_SEND);
 	}
+	trace("0");
 }
 
 static int compare(const void *a, const void *b)
@@ -218,6 +236,7 @@ static void both_ends(void)
 
 	if (to < 0 || !sends || !recvs)
 		die("accept");
+	trace("1");
 	for (int i = 0; i < count; i++) {
 		uint64_t start;
 
@@ -232,6 +251,7 @@ static void both_ends(void)
 		recvs[i] = __builtin_ia32_rdtsc() - start;
 		window_ends(MARKER_RECEIVE);
 	}
+	trace("0");
 	printf("send_ticks %llu\nreceive_ticks %llu\n", (unsigned long long)mode_of(sends, count),
 	       (unsigned long long)mode_of(recvs, count));
 }
@@ -244,7 +264,7 @@ static const struct argp_option argp_options[] = {
 	{ "len", 'l', "BYTES", 0, "of a message (1)", 0 },
 	{ "count", 'n', "COUNT", 0, "messages that count (60)", 0 },
 	{ "pause", 'p', "MS", 0, "after each message (60)", 0 },
-	{ "trace", 't', NULL, 0, "mark the windows in the kernel's trace, too", 0 },
+	{ "trace", 't', NULL, 0, "switch the kernel's tracer on, and mark the windows in its trace", 0 },
 	{ "idle", 'i', NULL, 0, "connect and pause, but send no message", 0 },
 	{ 0 }
 };

@@ -85,18 +85,17 @@ class Traced(Lab):
                 echo 1 >options/funcgraph-proc; echo 0 >options/sleep-time""")
 
     def switch(self, on):
-        """Starts the tracers with an empty buffer, or stops them."""
+        """Chooses the tracer, with an empty buffer, or none. The load switches it on and off."""
         for vm in "ab":
-            self.run(vm, "sh", "-ec", "cd /sys/kernel/tracing; " + (
-                "echo function_graph >current_tracer; echo >trace; echo 1 >tracing_on" if on
-                else "echo 0 >tracing_on"))
+            self.run(vm, "sh", "-ec", "cd /sys/kernel/tracing; echo 0 >tracing_on; " + (
+                "echo function_graph >current_tracer; echo >trace" if on
+                else "echo nop >current_tracer"), timeout=180)
 
     def traces(self):
-        """{vm: its windows}; the tracers are off afterwards."""
+        """{vm: its windows}."""
         found = {}
         for vm in "ab":
-            self.run(vm, "sh", "-ec", f"cat /sys/kernel/tracing/trace >/lab/{vm}.trace; "
-                     "echo nop >/sys/kernel/tracing/current_tracer", timeout=180)
+            self.run(vm, "sh", "-ec", f"cat /sys/kernel/tracing/trace >/lab/{vm}.trace", timeout=180)
             windows = Windows()
             path = os.path.join(BUILD, "lab", self.env["LAB"], "share", f"{vm}.trace")
             with open(path, encoding="utf-8", errors="replace") as file:
@@ -110,9 +109,8 @@ class Traced(Lab):
 
     def messages(self, family, length, count):
         """Sends them; each VM's windows."""
-        self.serve(LOAD, "--serve", "--trace", "--family", family)
-        time.sleep(1)
         self.switch(True)
+        self.serve(LOAD, "--serve", "--trace", "--family", family)
         end = time.monotonic() + 30
         while True:
             try:
@@ -124,21 +122,21 @@ class Traced(Lab):
                     raise
                 time.sleep(0.3)
         self.servers.pop().wait(timeout=60)
+        found = self.traces()
         self.switch(False)
-        return self.traces()
+        return found
 
     def overhead(self):
         """What tracing costs: send() and recv() of 64 B within one VM, with it and without."""
-        def ticks():
+        def ticks(*words):
             runs = [dict(map(str.split, self.run(
-                "a", LOAD, "--loop", "--len", "64", "--count", "300").splitlines()))
+                "a", LOAD, "--loop", "--len", "64", "--count", "300", *words).splitlines()))
                 for _ in range(3)]
             return {name: statistics.median(int(run[name]) for run in runs)
                     for name in ("send_ticks", "receive_ticks")}
         without = ticks()
         self.switch(True)
-        traced = ticks()
+        traced = ticks("--trace")
         self.switch(False)
-        self.traces()
         return {"without": without, "with": traced,
                 "times": {name: traced[name] / without[name] for name in without}}

@@ -17,7 +17,7 @@ SUBMAKE = $(MAKE) --no-print-directory BUILD=$(BUILD) PREFIX=$(PREFIX) DESTDIR=$
 
 MAKEFLAGS += --no-print-directory
 
-.PHONY: all modules tools $(FOLDERS:%=%/all) vmshmd lab-tools install modules_install test demo check clean help packages bench-quick bench
+.PHONY: all modules tools $(FOLDERS:%=%/all) vmshmd lab-tools install modules_install test test-kvm-nested demo check clean help packages bench-quick bench
 .DEFAULT_GOAL := all
 
 all: modules tools ## the module for the running kernel, and all programs
@@ -73,6 +73,9 @@ demo: packages ## two VMs, a file over AF_VMSHM and over virtio-net, and a table
 
 test: packages ## all tests; T=name for those whose name matches, KERNEL=6.1, 6.12 or debug for one kernel
 	@BUILD=$(BUILD) tests/run
+
+test-kvm-nested: packages ## the socket tests under real KVM inside an emulated VM, and what KVM does for a message (15 min; T=connect: 6)
+	@BUILD=$(BUILD) tests/kvm-nested/run
 
 bench-quick: packages ## AF_VMSHM beside what else there is, in ten minutes; then build/results/report/report.html
 	@BUILD=$(BUILD) bench/run quick --tries 1

@@ -212,7 +212,8 @@ class Machines(Lab):
                 for command in self.place.tune:
                     super().run(vm, "sh", "-c", command)
             for command in self.place.servers:
-                self.serve_in(self.place.server_in, *program_path(shlex.split(command)))
+                for vm in self.place.server_in:
+                    self.serve_in(vm, *program_path(shlex.split(command)))
         except BaseException:
             self.__exit__()
             raise

@@ -5,7 +5,8 @@
             others may use during a sample; 0.25)
 [place X]   where: kind = native, or vms with the lab's settings in capitals;
             count (of VMs), pin, tune (a shell command a line, run in each VM),
-            servers (a command a line), server in (a or b), beside (a command
+            servers (a command a line), server in (the VMs they run in; b),
+            cores (with fewer the report marks its times), beside (a command
             of this machine's a line, from before the boot to the end), needs (a
             shell command that fails, and says why, where the machine can't do it)
 [load X]    what: about, unit, better (more or less), value (a path into the
@@ -41,7 +42,8 @@ class Place:
         self.pin = section.pop("pin", "spread" if self.kind == "vms" else "")
         self.tune = section.pop("tune", "").strip().splitlines()
         self.servers = section.pop("servers", "").strip().splitlines()
-        self.server_in = section.pop("server in", "b" if self.count > 1 else "a")
+        self.server_in = section.pop("server in", "b" if self.count > 1 else "a").split()
+        self.cores = int(section.pop("cores", 0))
         self.beside = section.pop("beside", "").strip().splitlines()
         self.needs = section.pop("needs", "")
         self.about = section.pop("about", name)

@@ -14,6 +14,7 @@
 #include <argp.h>
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -28,16 +29,19 @@
 
 #include "marker.h"
 
+#define TRACE_MARKER	"/sys/kernel/tracing/trace_marker"
+#define TRACE_SWITCH	"/sys/kernel/tracing/tracing_on"
 #define PORT		20492
 #define WARM		20	/* messages before those that count */
 #define MAX_LEN		(1 << 20)
 
 static int family = AF_VMSHM;
 static const char *peer;
-static bool serving, loop;
+static bool serving, loop, idle;
 static size_t len = 1;
 static int count = 60;
 static long pause_ms = 60;
+static int trace_fd = -1;
 static char buffer[MAX_LEN] __attribute__((aligned(4096)));
 
 static void __attribute__((noreturn)) die(const char *what)
@@ -51,6 +55,27 @@ static void rest(void)
 	struct timespec t = { pause_ms / 1000, pause_ms % 1000 * 1000000 };
 
 	nanosleep(&t, NULL);
+}
+
+/* A window has ended: tells the plugin, and the kernel's own tracer if that is what counts. */
+static __always_inline void window_ends(int n)
+{
+	marker(n);
+	if (trace_fd >= 0 && dprintf(trace_fd, "layers %d\n", n) < 0)
+		die(TRACE_MARKER);
+}
+
+/* The kernel's tracer writes down what happens from here on, or up to here. */
+static void trace(const char *on)
+{
+	int fd;
+
+	if (trace_fd < 0)
+		return;
+	fd = open(TRACE_SWITCH, O_WRONLY);
+	if (fd < 0 || write(fd, on, 1) != 1)
+		die(TRACE_SWITCH);
+	close(fd);
 }
 
 static int new_socket(void)
@@ -141,12 +166,14 @@ static void serve(void)
 	never_poll(fd);
 	if (!take(fd, &told, sizeof(told)) || told > MAX_LEN)
 		die("the client's first words");
+	trace("1");
 	for (int i = 0; take(fd, buffer, told); i++) {
 		if (i < WARM)
-			marker(MARKER_FORGET);
+			window_ends(MARKER_FORGET);
 		else
-			marker(MARKER_RECEIVE);
+			window_ends(MARKER_RECEIVE);
 	}
+	trace("0");
 }
 
 static void client(void)
@@ -157,22 +184,25 @@ static void client(void)
 	never_poll(fd);
 	give(fd, &told, sizeof(told));
 	rest();
-	marker(MARKER_FORGET);
+	trace("1");
+	window_ends(MARKER_FORGET);
 	for (int i = 0; i < count; i++) {
 		rest();
 		if (i < count / 4)
-			marker(MARKER_FORGET);
+			window_ends(MARKER_FORGET);
 		else
-			marker(MARKER_BASE);
+			window_ends(MARKER_BASE);
 	}
 	for (int i = 0; i < WARM + count; i++) {
-		give(fd, buffer, len);
+		if (!idle)
+			give(fd, buffer, len);
 		rest();
 		if (i < WARM)
-			marker(MARKER_FORGET);
+			window_ends(MARKER_FORGET);
 		else
-			marker(MARKER_SEND);
+			window_ends(MARKER_SEND);
 	}
+	trace("0");
 }
 
 static int compare(const void *a, const void *b)
@@ -206,20 +236,22 @@ static void both_ends(void)
 
 	if (to < 0 || !sends || !recvs)
 		die("accept");
+	trace("1");
 	for (int i = 0; i < count; i++) {
 		uint64_t start;
 
-		marker(MARKER_FORGET);
+		window_ends(MARKER_FORGET);
 		start = __builtin_ia32_rdtsc();
 		give(from, buffer, len);
 		sends[i] = __builtin_ia32_rdtsc() - start;
-		marker(MARKER_SEND);
+		window_ends(MARKER_SEND);
 		start = __builtin_ia32_rdtsc();
 		if (!take(to, buffer, len))
 			die("recv");
 		recvs[i] = __builtin_ia32_rdtsc() - start;
-		marker(MARKER_RECEIVE);
+		window_ends(MARKER_RECEIVE);
 	}
+	trace("0");
 	printf("send_ticks %llu\nreceive_ticks %llu\n", (unsigned long long)mode_of(sends, count),
 	       (unsigned long long)mode_of(recvs, count));
 }
@@ -232,6 +264,8 @@ static const struct argp_option argp_options[] = {
 	{ "len", 'l', "BYTES", 0, "of a message (1)", 0 },
 	{ "count", 'n', "COUNT", 0, "messages that count (60)", 0 },
 	{ "pause", 'p', "MS", 0, "after each message (60)", 0 },
+	{ "trace", 't', NULL, 0, "switch the kernel's tracer on, and mark the windows in its trace", 0 },
+	{ "idle", 'i', NULL, 0, "connect and pause, but send no message", 0 },
 	{ 0 }
 };
 
@@ -267,6 +301,14 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		break;
 	case 'n':
 		count = number("--count", arg, 100000, state);
+		break;
+	case 'i':
+		idle = true;
+		break;
+	case 't':
+		trace_fd = open(TRACE_MARKER, O_WRONLY | O_CLOEXEC);
+		if (trace_fd < 0)
+			argp_failure(state, 1, errno, TRACE_MARKER);
 		break;
 	case 'p':
 		pause_ms = number("--pause", arg, 10000, state);

@@ -20,7 +20,7 @@ SUBNET=198.18.0
 PORTS=16		# commands that can run in a VM at the same time
 
 # What a lab is made of: said in the environment at `up`, kept in its folder.
-SETTINGS=(KERNEL ACCEL CPUS MEM NET VECTORS SEGSIZE COUPLES NOMODULE NOSHM HOST REBOOT CMDLINE QEMU_ARGS)
+SETTINGS=(KERNEL ACCEL CPUS MEM NET VHOST VECTORS SEGSIZE COUPLES NOMODULE NOSHM HOST REBOOT CMDLINE QEMU_ARGS)
 
 die() { echo "vmshm-lab: $*" >&2; exit 1; }
 say() { [[ -n ${QUIET:-} ]] || echo "$*"; }
@@ -113,8 +113,9 @@ background() {
 		exec setsid "$@"
 	) &
 	echo $! >"$pidfile"
-	# Until then it is a shell that pid_of() does not know, and looks dead.
-	wait_for 5 has_begun "$pidfile"
+	# Until then it is a shell that pid_of() does not know, and looks dead. Where QEMU
+	# comes from a cold 9p of a VM that is itself emulated, that takes seconds.
+	wait_for 60 has_begun "$pidfile"
 }
 has_begun() { pid_of "$1" >/dev/null || gone "$(<"$1")"; }
 

@@ -18,7 +18,7 @@ accel_choose() {
 }
 
 vm_args() {
-	local vm=$1 i release clock="" routing=""
+	local vm=$1 i release clock="" routing="" more
 	release=$(kernel_release "$KERNEL")
 	# TCG copies 7 times slower with erms or fsrm; with maxcpus=1 it would
 	# drop the barriers that another VM relies on.
@@ -54,8 +54,9 @@ lab_release=$release lab_modules=$(readlink -f "$KERNELS/$KERNEL/root/lib/module
 	[[ -n $REBOOT ]] || ARGS+=(-no-reboot)
 	net_args "$vm"
 	daemon_args "$vm"
+	more=${QEMU_ARGS//\{vm\}/$vm}
 	# shellcheck disable=SC2206	# words
-	ARGS+=(${QEMU_ARGS//\{vm\}/$vm})
+	ARGS+=(${more//\{cid\}/$(vm_cid "$vm")})
 }
 
 vm_start() {
@@ -86,7 +87,8 @@ vm_wait() {
 	local vm=$1 end=$((SECONDS + BOOT_LIMIT)) try
 	while try=$((end - SECONDS)); ! "$TOOLS/lab-exec" -d "$RUN" -t $((try > 30 ? 30 : try)) -n "$vm" \
 		-- true 2>/dev/null; do
-		if ! vm_pid "$vm" >/dev/null; then
+		# Where /proc is slow to say what a process is, it is still there.
+		if ! vm_pid "$vm" >/dev/null && gone "$(cat "$LABDIR/$vm/pid" 2>/dev/null)"; then
 			vm_report "$vm" "ended while it booted; the last words of its console:"
 			return 1
 		elif ((SECONDS >= end)); then

@@ -25,6 +25,7 @@ static int channel_show(struct seq_file *seq, void *unused)
 	seq_printf(seq, "peer_cid %u\n", ch->peer_cid);
 	seq_printf(seq, "draining %d\n", READ_ONCE(ch->draining));
 	seq_printf(seq, "connections %d\n", atomic_read(&ch->nr_ends));
+	seq_printf(seq, "half_used %lld\n", atomic64_read(&ch->half_used));
 	seq_printf(seq, "tx_bytes %llu\n", sum.tx_bytes);
 	seq_printf(seq, "rx_bytes %llu\n", sum.rx_bytes);
 	seq_printf(seq, "tx_msgs %llu\n", sum.tx_msgs);

@@ -9,6 +9,7 @@
  * socket takes those of its peer alone.
  */
 #include <linux/poll.h>
+#include <linux/sched/clock.h>
 #include <linux/sched/signal.h>
 #include "trace.h"
 #include "transfer.h"
@@ -413,18 +414,40 @@ static bool arm_all(struct vmshm_sock *vs, bool beyond)
 	return look;
 }
 
+/* Is there anything to look at?  A hint, for who looks again and again. */
+static bool may_be_ready(void *arg)
+{
+	struct vmshm_sock *vs = arg;
+	struct vmshm_end *end;
+	bool ready = READ_ONCE(vs->rd_shut);
+
+	spin_lock(&vs->aq_lock);
+	list_for_each_entry(end, &vs->accept_queue, node)
+		ready |= vmshm_end_readable(end) > 0;
+	spin_unlock(&vs->aq_lock);
+	return ready;
+}
+
 /* Returns 0 when it is worth looking again, or a negative errno. */
 static long wait_datagram(struct sock *sk, long *timeo)
 {
 	struct vmshm_sock *vs = vmshm_sk(sk);
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);
+	unsigned long start = jiffies;
 	long err = 0;
+	u64 slept;
 
 	if (!*timeo && !(is_watched(sk) && arm_all(vs, false)))
 		return -EAGAIN;
 	if (signal_pending(current))
 		return sock_intr_errno(*timeo);
 	cond_resched();
+	if (*timeo && vmshm_busy_poll(vs, &vs->spin, may_be_ready, vs, &vs->dgrams)) {
+		if (*timeo != MAX_SCHEDULE_TIMEOUT)
+			*timeo -= min_t(unsigned long, *timeo, jiffies - start);
+		return 0;
+	}
+	slept = local_clock();
 	add_wait_queue(sk_sleep(sk), &wait);
 	while (!arm_all(vs, false) && !READ_ONCE(vs->rd_shut)) {
 		if (!*timeo)
@@ -437,6 +460,7 @@ static long wait_datagram(struct sock *sk, long *timeo)
 		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
 	}
 	remove_wait_queue(sk_sleep(sk), &wait);
+	vmshm_sleep_learn(&vs->spin, local_clock() - slept);
 	return err;
 }
 

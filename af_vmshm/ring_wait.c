@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Waiting for bytes or for space: arming the events, looking from beside the
- * locks, the adaptive busy-poll, and the sleep.  What is done with the bytes is
- * in stream.c.
+ * locks, the adaptive busy-poll (of datagrams, too), and the sleep.  What is
+ * done with the bytes is in stream.c.
  *
  * Busy-poll, in the spirit of KVM's halt polling: a wait that the poll ended
  * sets the window to a few times what it took, one that it did not end halves
@@ -204,7 +204,7 @@ static u32 spin_window(struct vmshm_sock *vs, struct vmshm_spin *spin)
 }
 
 /* The mean of sleeping waits, quick to fall and slow to rise: idle times are long. */
-static void sleep_learn(struct vmshm_spin *spin, u64 took)
+void vmshm_sleep_learn(struct vmshm_spin *spin, u64 took)
 {
 	u32 ns = min_t(u64, took, SLEEP_MOST_NS);
 
@@ -233,12 +233,20 @@ static void spin_learn(struct vmshm_spin *spin, u64 took, bool hit)
 	}
 }
 
-/* True when the wait is over. */
-static bool busy_poll(struct sock *sk, struct vmshm_end *end, u64 want,
-		      const struct wait_kind *kind, struct vmshm_spin *spin,
-		      struct vmshm_stats *stats)
+/**
+ * vmshm_busy_poll - look for a while before sleeping
+ * @vs: whose setting counts
+ * @spin: what earlier waits taught; brought up to date
+ * @over: is the wait over?  Called again and again
+ * @arg: for it
+ * @stats: counts
+ *
+ * Returns true when the wait is over.
+ */
+bool vmshm_busy_poll(struct vmshm_sock *vs, struct vmshm_spin *spin, bool (*over)(void *arg),
+		     void *arg, struct vmshm_stats *stats)
 {
-	u32 window = spin_window(vmshm_sk(sk), spin);
+	u32 window = spin_window(vs, spin);
 	bool hit = false;
 	u64 start, now;
 
@@ -249,20 +257,34 @@ static bool busy_poll(struct sock *sk, struct vmshm_end *end, u64 want,
 		int looks = SPIN_LOOKS;
 
 		while (looks-- && !hit) {
-			hit = kind->peek(end) >= want || kind->over(sk, end);
+			hit = over(arg);
 			if (!hit)
 				cpu_relax();
 		}
 		now = local_clock();
 	} while (!hit && !need_resched() && !signal_pending(current) && now - start < window);
 
-	if (READ_ONCE(vmshm_sk(sk)->busy_poll) == VMSHM_BUSY_POLL_ADAPTIVE)
+	if (READ_ONCE(vs->busy_poll) == VMSHM_BUSY_POLL_ADAPTIVE)
 		spin_learn(spin, now - start, hit);
 	if (hit)
 		stats->poll_hits++;
 	else
 		stats->poll_misses++;
 	return hit;
+}
+
+struct ring_look {
+	struct sock *sk;
+	struct vmshm_end *end;
+	const struct wait_kind *kind;
+	u64 want;
+};
+
+static bool ring_over(void *arg)
+{
+	struct ring_look *look = arg;
+
+	return look->kind->peek(look->end) >= look->want || look->kind->over(look->sk, look->end);
 }
 
 /*
@@ -273,6 +295,7 @@ static long ring_wait(struct sock *sk, struct vmshm_end *end, u64 enough, u64 wa
 		      const struct wait_kind *kind, struct vmshm_spin *spin,
 		      struct vmshm_stats *stats)
 {
+	struct ring_look look = { .sk = sk, .end = end, .kind = kind, .want = enough };
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);
 	unsigned long start = jiffies;
 	long err = 0;
@@ -284,7 +307,7 @@ static long ring_wait(struct sock *sk, struct vmshm_end *end, u64 enough, u64 wa
 	if (signal_pending(current))
 		return sock_intr_errno(*timeo);
 	cond_resched();
-	if (busy_poll(sk, end, enough, kind, spin, stats)) {
+	if (vmshm_busy_poll(vmshm_sk(sk), spin, ring_over, &look, stats)) {
 		if (*timeo != MAX_SCHEDULE_TIMEOUT)
 			*timeo -= min_t(unsigned long, *timeo, jiffies - start);
 		return 0;
@@ -311,7 +334,7 @@ static long ring_wait(struct sock *sk, struct vmshm_end *end, u64 enough, u64 wa
 		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
 	}
 	remove_wait_queue(sk_sleep(sk), &wait);
-	sleep_learn(spin, local_clock() - slept);
+	vmshm_sleep_learn(spin, local_clock() - slept);
 	return err;
 }
 
@@ -337,4 +360,28 @@ long vmshm_wait_tx(struct sock *sk, struct vmshm_end *end, u64 enough, u64 want,
 {
 	end->tx_stats.ring_full++;
 	return ring_wait(sk, end, enough, want, timeo, &for_space, &end->tx_spin, &end->tx_stats);
+}
+
+/**
+ * vmshm_pause_tx - sleep until all is read, or for a tick
+ * @sk: the socket; not locked
+ * @end: its end
+ *
+ * Returns false, at once, when there is nothing to wait for.
+ */
+bool vmshm_pause_tx(struct sock *sk, struct vmshm_end *end)
+{
+	DEFINE_WAIT_FUNC(wait, woken_wake_function);
+	bool sleeps;
+
+	if (signal_pending(current))
+		return false;
+	add_wait_queue(sk_sleep(sk), &wait);
+	sleeps = !vmshm_end_arm_tx(end, READ_ONCE(end->prod.size)) && !tx_over(sk, end);
+	if (sleeps) {
+		end->tx_stats.sleeps++;
+		wait_woken(&wait, TASK_INTERRUPTIBLE, 1);
+	}
+	remove_wait_queue(sk_sleep(sk), &wait);
+	return sleeps;
 }

@@ -95,6 +95,8 @@ int vmshm_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 		n = copy_in(end, &msg->msg_iter, len - done, least, !done);
 		if (likely(n > 0)) {
 			done += n;
+			if (timeo)
+				vmshm_turn_tx(sk, end, n);
 			if (done < len)
 				err = tx_error(sk, end);
 			continue;
@@ -281,6 +283,8 @@ int vmshm_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, in
 				     &drained);
 		if (likely(n > 0)) {
 			done += n;
+			if (timeo)
+				vmshm_turn_rx(end, n);
 			/* All there was, and enough: no second look unless one is owed. */
 			if (drained && done >= target && !is_watched(sk))
 				break;

@@ -235,6 +235,7 @@ struct vmshm_end {
 	struct vmshm_prod prod;
 	u64 tx_mark;			/* free bytes worth waking for */
 	struct vmshm_spin tx_spin;
+	u32 tx_turn;			/* bytes: turn.c */
 	struct vmshm_stats tx_stats;
 	struct mutex tx_mutex;		/* the pieces of one record */
 	u32 tx_record_max;		/* bytes of the longest record that the peer takes */
@@ -250,6 +251,7 @@ struct vmshm_end {
 	u64 rx_off;
 	u32 rx_order;
 	struct vmshm_spin rx_spin;
+	u32 rx_turn;			/* bytes: turn.c */
 	struct vmshm_stats rx_stats;
 	struct mutex rx_mutex;		/* the pieces of one record */
 	u32 rx_record_max;		/* bytes of the longest record that may come */
@@ -299,6 +301,7 @@ struct vmshm_sock {
 	bool buffer_chosen;		/* by the program */
 	long connect_timeout;		/* jiffies */
 	int busy_poll;			/* VMSHM_BUSY_POLL_ADAPTIVE, 0, microseconds */
+	struct vmshm_spin spin;		/* DGRAM: of its receives; no lock, hints */
 	bool rd_shut;			/* shutdown(SHUT_RD) was called */
 	struct hlist_node bound_node;	/* vmshm_table_lock */
 	struct rb_node all_node;	/* vmshm_table_lock */
@@ -445,6 +448,35 @@ __poll_t vmshm_dgram_poll(struct file *file, struct socket *sock, poll_table *wa
 /* ring_wait.c */
 long vmshm_wait_rx(struct sock *sk, struct vmshm_end *end, u64 want, long *timeo);
 long vmshm_wait_tx(struct sock *sk, struct vmshm_end *end, u64 enough, u64 want, long *timeo);
+bool vmshm_busy_poll(struct vmshm_sock *vs, struct vmshm_spin *spin, bool (*over)(void *arg),
+		     void *arg, struct vmshm_stats *stats);
+void vmshm_sleep_learn(struct vmshm_spin *spin, u64 took);
+bool vmshm_pause_tx(struct sock *sk, struct vmshm_end *end);
+
+/* turn.c */
+extern unsigned int vmshm_turn_bytes;
+void vmshm_turn_tx_over(struct sock *sk, struct vmshm_end *end);
+void vmshm_turn_rx_over(struct vmshm_end *end);
+
+/* A call that may wait has sent @bytes; without a lock, so it counts about right. */
+static inline void vmshm_turn_tx(struct sock *sk, struct vmshm_end *end, size_t bytes)
+{
+	u32 n = READ_ONCE(end->tx_turn) + bytes;
+
+	WRITE_ONCE(end->tx_turn, n);
+	if (n >= READ_ONCE(vmshm_turn_bytes))
+		vmshm_turn_tx_over(sk, end);
+}
+
+/* It has received them. */
+static inline void vmshm_turn_rx(struct vmshm_end *end, size_t bytes)
+{
+	u32 n = READ_ONCE(end->rx_turn) + bytes;
+
+	WRITE_ONCE(end->rx_turn, n);
+	if (n >= READ_ONCE(vmshm_turn_bytes))
+		vmshm_turn_rx_over(end);
+}
 
 /* poll.c */
 __poll_t vmshm_poll(struct file *file, struct socket *sock, poll_table *wait);

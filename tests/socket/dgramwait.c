@@ -454,6 +454,59 @@ static void idle_server(void)
 	barrier("done");
 }
 
+/* How often a receive looked before it slept, and how often it slept. */
+static struct vmshm_info info_of(int fd)
+{
+	struct vmshm_info info;
+	socklen_t len = sizeof(info);
+
+	OK(getsockopt(fd, AF_VMSHM, SO_VMSHM_INFO, &info, &len));
+	return info;
+}
+
+#define TRIPS	300
+
+/* Back and forth; the server answers to where a datagram came from. */
+static void trips(bool first, int poll_us)
+{
+	int fd = dgram_on(first ? 1 : 0);
+	struct sockaddr_vmshm from;
+	struct vmshm_info info;
+	char buf[64];
+
+	OK(setsockopt(fd, AF_VMSHM, SO_VMSHM_BUSY_POLL, &poll_us, sizeof(poll_us)));
+	barrier("bound");
+	for (uint64_t i = 0; i < TRIPS; i++) {
+		socklen_t len = sizeof(from);
+
+		if (first) {
+			EQUAL(put(fd, 0, sizeof(buf), i, 0), sizeof(buf));
+			get(fd, sizeof(buf), i);
+			continue;
+		}
+		EQUAL(recvfrom(fd, buf, sizeof(buf), 0, (struct sockaddr *)&from, &len),
+		      sizeof(buf));
+		EQUAL(sendto(fd, buf, sizeof(buf), 0, (struct sockaddr *)&from, len),
+		      sizeof(buf));
+	}
+	info = info_of(fd);
+	if (poll_us) {
+		CHECK(info.poll_hits + info.poll_misses > 0);
+	} else {
+		EQUAL(info.poll_hits + info.poll_misses, 0);
+		CHECK(info.sleeps > 0);
+	}
+	barrier("done");
+	close(fd);
+}
+
+static void busy_poll(void)
+{
+	trips(ctx.is_client, 500);
+	trips(ctx.is_client, VMSHM_BUSY_POLL_ADAPTIVE);
+	trips(ctx.is_client, 0);
+}
+
 static const struct test_case cases[] = {
 	{ "order", "all arrive, in order, whatever the receiver's pace",
 	  order_client, order_server, .limit = 30, .flags = VMSHM_ONLY },
@@ -473,6 +526,8 @@ static const struct test_case cases[] = {
 	  close_client, close_server, .flags = VMSHM_ONLY },
 	{ "sender_gone", "what a sender sent before it ended arrives, and no error",
 	  sender_gone_client, sender_gone_server, .flags = VMSHM_ONLY },
+	{ "busy_poll", "a receive looks for a while before it sleeps, if it may",
+	  busy_poll, busy_poll, .limit = 20, .flags = VMSHM_ONLY },
 	{ "signal", "a signal ends a wait", signal_client, idle_server, .flags = VMSHM_ONLY },
 };
 

@@ -80,6 +80,14 @@ static void outq_server(void)
 	barrier("done");
 }
 
+/* What it sent waits in one ring with what others of its VM sent. */
+static void outq_dgram(void)
+{
+	int n;
+
+	FAILS(ioctl(socket_of(SOCK_DGRAM), SIOCOUTQ, &n), EOPNOTSUPP);
+}
+
 static void queues_elsewhere(void)
 {
 	int fd = listener(0, 1), n;
@@ -133,6 +141,8 @@ static const struct test_case cases[] = {
 	  .vsock_differs = "SIOCINQ came with 6.17" },
 	{ "outq", "SIOCOUTQ: bytes that the peer has not read", outq_client, outq_server,
 	  .vsock_differs = "it counts what its transport has not taken" },
+	{ "outq_dgram", "SIOCOUTQ of a datagram socket: EOPNOTSUPP", outq_dgram,
+	  .flags = VMSHM_ONLY },
 	{ "queues_elsewhere", "neither on a listener; an unknown ioctl: ENOTTY",
 	  queues_elsewhere, .vsock_differs = "SIOCINQ came with 6.17" },
 	{ "socket_cid", "a socket knows the VM's CID", socket_cid,

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * How long a blocking call goes on moving the bytes of a stream while other
+ * threads want its CPU.
+ *
+ * Left to itself, a sender goes on until its ring is full: a megabyte, and many
+ * more if its reader is awake at the time.  Among more streams than CPUs each then
+ * gets few and long turns, and in a window of some seconds one gets several times
+ * what another gets.  So, while others want the CPU, a turn ends after so many
+ * bytes: a sender sleeps until they were read, a reader lets the scheduler choose
+ * anew.  On a CPU of its own a stream has all of its ring.
+ */
+#include <linux/sched.h>
+#include <linux/sched/stat.h>
+#include "vmshm.h"
+
+/* Long enough that a switch of threads costs little beside the copy. */
+unsigned int vmshm_turn_bytes = 128 * 1024;
+module_param_named(turn_bytes, vmshm_turn_bytes, uint, 0644);
+MODULE_PARM_DESC(turn_bytes, "a stream's turn while others want its CPU, bytes (default 131072; 0: no turns)");
+
+/* Does anybody else want this CPU? */
+static bool others_wait(void)
+{
+	return READ_ONCE(vmshm_turn_bytes) && !single_task_running();
+}
+
+/*
+ * So much was sent, by a call that may wait.  May sleep, for a tick at the most:
+ * what the ring holds can be sent before anybody reads.
+ */
+void vmshm_turn_tx_over(struct sock *sk, struct vmshm_end *end)
+{
+	WRITE_ONCE(end->tx_turn, 0);
+	if (!others_wait())
+		cond_resched();
+	else if (!vmshm_pause_tx(sk, end))
+		schedule();
+}
+
+/* Likewise of those who receive. */
+void vmshm_turn_rx_over(struct vmshm_end *end)
+{
+	WRITE_ONCE(end->rx_turn, 0);
+	if (others_wait())
+		schedule();
+	else
+		cond_resched();
+}

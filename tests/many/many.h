@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the parts of the program share. Each part is a client that says in "name
+ * value" lines what it measured; whoever ran it judges. Exit status 1: something
+ * was wrong, and the last line on stderr says what.
+ */
+#ifndef TESTS_MANY_H
+#define TESTS_MANY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <linux/vmshm.h>
+
+/* Ports of the server, from the one that it is given on. */
+enum {
+	PORT_CROWD,	/* echoes, one thread for all; small rings */
+	PORT_ECHO,	/* echoes, a thread a connection */
+	PORT_SINK,	/* reads, a thread a connection */
+	PORT_CPUS,	/* echoes on the CPU that the first byte names */
+	PORT_SLAB,	/* says how many bytes this VM's kernel has in its slabs */
+	PORTS
+};
+
+/* Bytes of the buffers of who asks for little. */
+#define SMALL_BUFFER	4096
+
+void __attribute__((noreturn, format(printf, 1, 2))) die(const char *format, ...);
+/* A connected stream whose calls wait 30 s at the most; dies if there is none. */
+int connected(unsigned int cid, unsigned int port);
+void set_buffer(int fd, uint64_t bytes);
+void set_busy_poll(int fd, int us);	/* or VMSHM_BUSY_POLL_ADAPTIVE */
+void raise_descriptors(void);		/* as many as root may have */
+void pin_to(int cpu);
+int cpu_count(void);
+uint64_t slab_bytes(void);		/* of this VM's kernel */
+double median(double *values, int n);	/* sorts them */
+
+int serve(unsigned int port, int poll_us);
+int crowd(unsigned int cid, unsigned int port, unsigned int count, unsigned int rounds,
+	  uint64_t buffer);
+int fill(unsigned int cid, unsigned int port, uint64_t buffer);
+int share(unsigned int cid, unsigned int port, unsigned int streams, unsigned int seconds);
+int tail(unsigned int cid, unsigned int port, unsigned int rounds, unsigned int ms, int poll_us);
+int cpus(unsigned int cid, unsigned int port, unsigned int their_cpus, unsigned int kib);
+
+#endif /* TESTS_MANY_H */

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What a bulk stream does to the slowest hundredth of somebody else's round
+ * trips: measured in turns, alone and beside it, on the same connections.
+ */
+#include "many.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "net.h"
+
+#define PING		64
+#define BULK		(128 << 10)
+#define MAX_TRIPS	1000000
+#define MAX_ROUNDS	100
+
+static struct {
+	int fd;
+	uint64_t sent;
+	bool on, over;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+} bulk = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
+
+static void *send_bulk(void *arg)
+{
+	static char buf[BULK];
+
+	(void)arg;
+	for (;;) {
+		bool over;
+
+		pthread_mutex_lock(&bulk.lock);
+		while (!bulk.on && !bulk.over)
+			pthread_cond_wait(&bulk.changed, &bulk.lock);
+		over = bulk.over;
+		pthread_mutex_unlock(&bulk.lock);
+		if (over)
+			return NULL;
+		if (send(bulk.fd, buf, sizeof(buf), MSG_NOSIGNAL) != sizeof(buf))
+			die("bulk: %s", errno_name(errno));
+		__atomic_store_n(&bulk.sent, bulk.sent + sizeof(buf), __ATOMIC_RELAXED);
+	}
+}
+
+static void switch_bulk(bool on, bool over)
+{
+	pthread_mutex_lock(&bulk.lock);
+	bulk.on = on;
+	bulk.over = over;
+	pthread_cond_signal(&bulk.changed);
+	pthread_mutex_unlock(&bulk.lock);
+	usleep(100000);		/* until it runs, or what it had sent is read */
+}
+
+struct turn {
+	double p50, p99, p999;		/* microseconds */
+	double mib_per_second;		/* of the bulk stream */
+};
+
+static int by_value(const void *a, const void *b)
+{
+	const float *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+static struct turn measure(int fd, unsigned int ms)
+{
+	static float took[MAX_TRIPS];
+	double begin = seconds_now(), end = begin + ms / 1000.0, before = begin;
+	uint64_t sent = __atomic_load_n(&bulk.sent, __ATOMIC_RELAXED);
+	char buf[PING] = { 0 };
+	struct turn t;
+	int n = 0;
+
+	while (before < end && n < MAX_TRIPS) {
+		double now;
+
+		if (send(fd, buf, sizeof(buf), MSG_NOSIGNAL) != sizeof(buf) ||
+		    recv(fd, buf, sizeof(buf), MSG_WAITALL) != sizeof(buf))
+			die("round trip: %s", errno_name(errno));
+		now = seconds_now();
+		took[n++] = (now - before) * 1e6;
+		before = now;
+	}
+	sent = __atomic_load_n(&bulk.sent, __ATOMIC_RELAXED) - sent;
+	qsort(took, n, sizeof(*took), by_value);
+	t.p50 = took[n / 2];
+	t.p99 = took[(int)(n * 0.99)];
+	t.p999 = took[(int)(n * 0.999)];
+	t.mib_per_second = sent / (seconds_now() - begin) / (1 << 20);
+	return t;
+}
+
+static void print(const char *name, const struct turn *turns, unsigned int n)
+{
+	double p50[MAX_ROUNDS], p99[MAX_ROUNDS], p999[MAX_ROUNDS], speed[MAX_ROUNDS];
+
+	for (unsigned int i = 0; i < n; i++) {
+		p50[i] = turns[i].p50;
+		p99[i] = turns[i].p99;
+		p999[i] = turns[i].p999;
+		speed[i] = turns[i].mib_per_second;
+	}
+	printf("%s_p50_us %.0f\n%s_p99_us %.0f\n%s_p999_us %.0f\n%s_mib_per_second %.0f\n",
+	       name, median(p50, n), name, median(p99, n), name, median(p999, n), name,
+	       median(speed, n));
+}
+
+int tail(unsigned int cid, unsigned int port, unsigned int rounds, unsigned int ms, int poll_us)
+{
+	struct turn alone[MAX_ROUNDS], beside[MAX_ROUNDS];
+	double quiet[MAX_ROUNDS], loud[MAX_ROUNDS];
+	int fd = connected(cid, port + PORT_ECHO);
+	pthread_t thread;
+
+	if (!rounds || rounds > MAX_ROUNDS)
+		die("%u rounds: expected 1 to %d", rounds, MAX_ROUNDS);
+	bulk.fd = connected(cid, port + PORT_SINK);
+	set_busy_poll(fd, poll_us);
+	set_busy_poll(bulk.fd, poll_us);
+	if (pthread_create(&thread, NULL, send_bulk, NULL))
+		die("no thread: %s", errno_name(errno));
+	for (unsigned int i = 0; i < rounds; i++) {
+		switch_bulk(false, false);
+		alone[i] = measure(fd, ms);
+		quiet[i] = alone[i].p99;
+		switch_bulk(true, false);
+		beside[i] = measure(fd, ms);
+		loud[i] = beside[i].p99;
+	}
+	switch_bulk(false, true);
+	pthread_join(thread, NULL);
+	print("alone", alone, rounds);
+	print("beside", beside, rounds);
+	printf("p99_times %.2f\n", median(loud, rounds) / median(quiet, rounds));
+	return 0;
+}

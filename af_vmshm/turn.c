@@ -6,10 +6,11 @@
  * Left to itself, a sender goes on until its ring is full: a megabyte, and many
  * more if its reader is awake at the time.  Among more streams than CPUs each then
  * gets few and long turns, and in a window of some seconds one gets several times
- * what another gets.  So, while others want the CPU, a turn ends after so many
- * bytes: a sender sleeps until they were read, a reader lets the scheduler choose
- * anew.  On a CPU of its own a stream has all of its ring.
+ * what another gets.  So, among more connections than CPUs, while others want the
+ * CPU, a turn ends after so many bytes: a sender sleeps until they were read, a
+ * reader lets the scheduler choose anew.  Who has a CPU alone has all of its ring.
  */
+#include <linux/cpumask.h>
 #include <linux/sched.h>
 #include <linux/sched/stat.h>
 #include "vmshm.h"
@@ -19,10 +20,14 @@ unsigned int vmshm_turn_bytes = 128 * 1024;
 module_param_named(turn_bytes, vmshm_turn_bytes, uint, 0644);
 MODULE_PARM_DESC(turn_bytes, "a stream's turn while others want its CPU, bytes (default 131072; 0: no turns)");
 
-/* Does anybody else want this CPU? */
-static bool others_wait(void)
+/*
+ * Does anybody else want this CPU, and may that be another stream?  A turn that ends
+ * for a passing kernel thread would cost a sleep and bring nobody anything.
+ */
+static bool others_wait(struct vmshm_end *end)
 {
-	return READ_ONCE(vmshm_turn_bytes) && !single_task_running();
+	return READ_ONCE(vmshm_turn_bytes) && !single_task_running() &&
+	       atomic_read(&end->chan->nr_ends) > num_online_cpus();
 }
 
 /*
@@ -32,7 +37,7 @@ static bool others_wait(void)
 void vmshm_turn_tx_over(struct sock *sk, struct vmshm_end *end)
 {
 	WRITE_ONCE(end->tx_turn, 0);
-	if (!others_wait())
+	if (!others_wait(end))
 		cond_resched();
 	else if (!vmshm_pause_tx(sk, end))
 		schedule();
@@ -42,7 +47,7 @@ void vmshm_turn_tx_over(struct sock *sk, struct vmshm_end *end)
 void vmshm_turn_rx_over(struct vmshm_end *end)
 {
 	WRITE_ONCE(end->rx_turn, 0);
-	if (others_wait())
+	if (others_wait(end))
 		schedule();
 	else
 		cond_resched();

@@ -5,8 +5,9 @@
  * thing with its memory or its doorbell register. Whether anybody else was
  * harmed is for others to find out (run-isolated).
  *
- * outsider find              looks for the pattern of traffic.c in all of the memory;
- *                            prints how many bytes it read, and how many are of the pattern
+ * outsider find              looks for the pattern of traffic.c in all of the memory, or
+ *                            until it has found plenty; prints how many bytes it read,
+ *                            and how many are of the pattern
  * outsider overwrite SECONDS writes other bytes into all of it, again and again
  * outsider claim CID SECONDS forges header and tables: this VM is CID
  * outsider ring              rings all peers that a number can mean, on all vectors
@@ -27,6 +28,7 @@
 
 #define CHUNK		4096
 #define RUN		24	/* bytes in a row that are no accident */
+#define ENOUGH		1000	/* found: that was no accident either */
 #define CIDS		16	/* of a lab's VMs, the least numbers */
 
 static struct segment seg;
@@ -97,7 +99,7 @@ static int find(void)
 	u64 read = 0, written = 0, found = 0;
 	u8 chunk[CHUNK];
 
-	for (; read < seg.size && !stop; read += CHUNK) {
+	for (; read < seg.size && found < ENOUGH && !stop; read += CHUNK) {
 		memcpy(chunk, seg.mem + read, CHUNK);
 		if (is_zero(chunk))
 			continue;
@@ -107,7 +109,7 @@ static int find(void)
 	}
 	printf("read %llu of them written %llu found %llu\n", (unsigned long long)read,
 	       (unsigned long long)written, (unsigned long long)found);
-	return read != seg.size;
+	return read != seg.size && found < ENOUGH;
 }
 
 static int overwrite(double seconds)

@@ -53,7 +53,8 @@ u64 vmshm_end_take_rx(struct vmshm_end *end)
 	spin_lock(&end->rx_lock);
 	if (end->rx_open) {
 		n = vmshm_cons_avail(&end->cons, end->cons.size + 1);
-		if (!n && vmshm_rx_follow(end)) {
+		/* The peer may have left the next one, too. */
+		while (!n && vmshm_rx_follow(end)) {
 			followed = true;
 			n = vmshm_cons_avail(&end->cons, end->cons.size + 1);
 		}
@@ -125,6 +126,11 @@ u64 vmshm_end_unread(struct vmshm_end *end)
 	return n;
 }
 
+static bool arm_here(struct vmshm_end *end, u64 lowat)
+{
+	return vmshm_cons_arm(&end->cons, clamp_t(u64, lowat, 1, end->cons.size + 1));
+}
+
 /*
  * Ask for a doorbell at @lowat readable bytes.  True: don't sleep, look again
  * (they are there, the ring is closed, or the peer lied, which the next copy
@@ -136,11 +142,18 @@ bool vmshm_end_arm_rx(struct vmshm_end *end, u64 lowat)
 
 	spin_lock(&end->rx_lock);
 	if (end->rx_open) {
-		look = vmshm_cons_arm(&end->cons, clamp_t(u64, lowat, 1, end->cons.size + 1));
-		if (!look && !list_empty(&end->rx_next)) {
-			/* More than there is does not come in a ring that was left. */
-			followed = vmshm_rx_follow(end);
-			look = followed || vmshm_rx_has_moved(end);
+		look = arm_here(end, lowat);
+		/*
+		 * More than there is does not come in a ring that was left; and the
+		 * peer, which may have left several, rang for the last one long ago.
+		 */
+		while (!look && !list_empty(&end->rx_next)) {
+			if (!vmshm_rx_follow(end)) {
+				look = vmshm_rx_has_moved(end);
+				break;
+			}
+			followed = true;
+			look = arm_here(end, lowat);
 		}
 	}
 	spin_unlock(&end->rx_lock);

@@ -178,6 +178,38 @@ static void edge_server(void)
 	barrier("done");
 }
 
+/*
+ * Two rings are left before anybody reads: the news of both are old when the
+ * reader looks for the first time, and what came lies in the third.
+ */
+static void left_client(void)
+{
+	int fd = pair_with_buffer(SMALL);
+
+	barrier("larger");
+	send_all(fd, "news", 4);
+	barrier("sent");
+	barrier("done");
+}
+
+static void left_server(void)
+{
+	int fd = pair_with_buffer(SMALL), ep = OK(epoll_create1(EPOLL_CLOEXEC));
+	struct epoll_event e = { .events = EPOLLIN | EPOLLET };
+	char buf[5];
+
+	set_blocking(fd, false);
+	OK(epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e));
+	set_buffer(fd, 65536);
+	set_buffer(fd, 1 << 20);
+	sleep_ms(200);
+	barrier("larger");
+	barrier("sent");
+	EQUAL(epoll_wait(ep, &e, 1, ctx.patience * 2000), 1);
+	EQUAL(recv(fd, buf, sizeof(buf), 0), 4);
+	barrier("done");
+}
+
 /* ---- thresholds and peeks that end where a ring does ---- */
 
 static void border_client(void)
@@ -356,6 +388,8 @@ static const struct test_case cases[] = {
 	  .limit = 30, .flags = VMSHM_ONLY },
 	{ "edge", "the same with an edge-triggered reader", traffic_client, edge_server,
 	  .limit = 30, .flags = VMSHM_ONLY },
+	{ "left", "two rings are left before the reader looks", left_client, left_server,
+	  .flags = VMSHM_ONLY },
 	{ "border", "SO_RCVLOWAT, MSG_PEEK and MSG_WAITALL across two rings",
 	  border_client, border_server, .flags = VMSHM_ONLY },
 	{ "fin", "end of file after what is in both rings", fin_client, fin_server,

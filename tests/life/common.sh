@@ -58,6 +58,12 @@ ends() {		# ends NAME SECONDS [STATUS]
 	got=$?
 	((got == ${3:-0})) || { echo "$name ended with status $got: $(tail -3 "$WORK/$name")"; return 1; }
 }
+# Plugged in, found by the VM's kernel, and in use.
+plug() {		# plug VM PEER
+	lab plug "$1" || return 1
+	wait_for 10 in_vm "$1" 5 test -e "/sys/kernel/debug/vmshm/cid-${CID[$2]}" ||
+		{ echo "VM $1 does not find its device"; return 1; }
+}
 serve() {		# serve VM PORT: an echo server until the suite ends
 	local name=serve-$1-$2 try
 	# The one before may still be on its way out.

@@ -126,7 +126,26 @@ u64 vmshm_end_unread(struct vmshm_end *end)
 	return n;
 }
 
-static bool arm_here(struct vmshm_end *end, u64 lowat)
+/*
+ * This call asked for less than others who sleep do, and need not sleep: nobody
+ * will ring for them, so they arm anew.  @why: VMSHM_PEND_DATA or _SPACE.
+ */
+static void wake_others(struct vmshm_end *end, u32 why)
+{
+	struct sock *sk;
+
+	rcu_read_lock();
+	sk = rcu_dereference(end->sk);
+	if (sk && why == VMSHM_PEND_DATA)
+		sk->sk_data_ready(sk);
+	else if (sk)
+		sk->sk_write_space(sk);
+	rcu_read_unlock();
+	if (end->lane)
+		vmshm_lane_wake(end);
+}
+
+static int arm_here(struct vmshm_end *end, u64 lowat)
 {
 	return vmshm_cons_arm(&end->cons, clamp_t(u64, lowat, 1, end->cons.size + 1));
 }
@@ -138,7 +157,8 @@ static bool arm_here(struct vmshm_end *end, u64 lowat)
  */
 bool vmshm_end_arm_rx(struct vmshm_end *end, u64 lowat)
 {
-	bool look = true, followed = false;
+	bool followed = false;
+	int look = 1;
 
 	spin_lock(&end->rx_lock);
 	if (end->rx_open) {
@@ -159,18 +179,22 @@ bool vmshm_end_arm_rx(struct vmshm_end *end, u64 lowat)
 	spin_unlock(&end->rx_lock);
 	if (followed)
 		vmshm_notify(end, VMSHM_PEND_SPACE);
+	if (unlikely(look == 2))
+		wake_others(end, VMSHM_PEND_DATA);
 	return look;
 }
 
 /* Ask for a doorbell at @want free bytes; as vmshm_end_arm_rx(). */
 bool vmshm_end_arm_tx(struct vmshm_end *end, u64 want)
 {
-	bool look = true;
+	int look = 1;
 
 	spin_lock(&end->tx_lock);
 	if (end->tx_open)
 		look = vmshm_prod_arm(&end->prod, clamp_t(u64, want, 1, end->prod.size));
 	spin_unlock(&end->tx_lock);
+	if (unlikely(look == 2))
+		wake_others(end, VMSHM_PEND_SPACE);
 	return look;
 }
 

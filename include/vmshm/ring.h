@@ -247,22 +247,29 @@ static inline bool vmshm_prod_publish(struct vmshm_prod *p, u64 len)
 /*
  * About to sleep until @free bytes (1 to size) can be written: arm, and look
  * once more.  Returns 0: sleep, a doorbell will come; 1: there is room already;
- * -EPROTO as vmshm_prod_refresh().  The flags are to be looked at afterwards.
+ * 2: likewise, and wake all others who wait; -EPROTO as vmshm_prod_refresh().
+ * The flags are to be looked at afterwards.
  *
  * By the producer alone: where several threads send or wait, under the lock
  * that publication is made under (an event computed from an index that has
  * moved meanwhile is an event that was passed already, and nobody would ring).
  * An event of another waiter's that comes earlier stays, unless it was reached.
+ * One that comes later gives way: the doorbell for this one has its waiter arm
+ * anew.  Where this one turns out to be reached no doorbell comes, and nobody
+ * knows of the other one any more: that is the 2.
  * At most two turns: an event that is armed here and reached is room enough.
  */
 static inline int vmshm_prod_arm(struct vmshm_prod *p, u64 free)
 {
 	u64 event = p->prod - p->size + free;
+	bool gave_way = false;
 
 	for (;;) {
+		u64 other = p->event - p->cons - 1, own = event - p->cons - 1;
 		int err;
 
-		if (p->event - p->cons - 1 >= event - p->cons - 1) {
+		if (other >= own) {
+			gave_way = other != own && other < 1ULL << 63;
 			p->event = event;
 			vmshm_store(&p->hdr->space_event, event);
 		}
@@ -271,7 +278,7 @@ static inline int vmshm_prod_arm(struct vmshm_prod *p, u64 free)
 		if (err)
 			return err;
 		if (p->size - (p->prod - p->cons) >= free)
-			return 1;
+			return 1 + gave_way;
 		if (p->event - p->cons - 1 < 1ULL << 63)
 			return 0;
 	}
@@ -361,18 +368,22 @@ static inline bool vmshm_cons_consume(struct vmshm_cons *c, u64 len)
 
 /*
  * About to sleep until @lowat bytes (1 to size) can be read: arm, and look once
- * more.  Returns 0: sleep, a doorbell will come; 1: they are there already;
- * -EPROTO as vmshm_cons_refresh().  The flags are to be looked at afterwards.
- * By the consumer alone, and an earlier event stays: see vmshm_prod_arm().
+ * more.  Returns 0: sleep, a doorbell will come; 1: they are there already; 2:
+ * likewise, and wake all others who wait; -EPROTO as vmshm_cons_refresh().  The
+ * flags are to be looked at afterwards.  By the consumer alone, and an earlier
+ * event stays, a later one gives way: see vmshm_prod_arm().
  */
 static inline int vmshm_cons_arm(struct vmshm_cons *c, u64 lowat)
 {
 	u64 event = c->cons + lowat;
+	bool gave_way = false;
 
 	for (;;) {
+		u64 other = c->event - c->prod - 1, own = event - c->prod - 1;
 		int err;
 
-		if (c->event - c->prod - 1 >= event - c->prod - 1) {
+		if (other >= own) {
+			gave_way = other != own && other < 1ULL << 63;
 			c->event = event;
 			vmshm_store(&c->hdr->data_event, event);
 		}
@@ -381,7 +392,7 @@ static inline int vmshm_cons_arm(struct vmshm_cons *c, u64 lowat)
 		if (err)
 			return err;
 		if (c->prod - c->cons >= lowat)
-			return 1;
+			return 1 + gave_way;
 		if (c->event - c->prod - 1 < 1ULL << 63)
 			return 0;
 	}

@@ -222,6 +222,7 @@ static void test_shared_word(void)
 	struct rt_ring r;
 	size_t b;
 	bool lower = true, spent = true, lower_s = true, spent_s = true, reached = true;
+	bool told = true;
 
 	rt_ring_new(&r, 12);
 	for (b = 0; b < ARRAY_SIZE(bases); b++) {
@@ -265,6 +266,28 @@ static void test_shared_word(void)
 		reached = reached && vmshm_cons_arm(&c, 200) == -EPROTO &&
 			  vmshm_prod_arm(&p, 4096) == -EPROTO;
 	}
+	for (b = 0; b < ARRAY_SIZE(bases); b++) {
+		/*
+		 * One waits for more. Another one asks for less, and finds that it
+		 * came since the last look: that has put an event that nobody rings
+		 * for in the place of the first one's, and has to be told.
+		 */
+		rt_ring_start(&r, &p, &c, bases[b]);
+		told = told && !vmshm_cons_arm(&c, 100) && !vmshm_prod_publish(&p, 20) &&
+		       vmshm_cons_arm(&c, 10) == 2;
+		/* Once; and who arms anew is rung for. */
+		told = told && vmshm_cons_arm(&c, 10) == 1 && !vmshm_cons_arm(&c, 100) &&
+		       vmshm_prod_publish(&p, 80);
+
+		rt_ring_start(&r, &p, &c, bases[b]);
+		vmshm_prod_publish(&p, 4096);
+		vmshm_cons_refresh(&c);
+		told = told && !vmshm_prod_arm(&p, 100) && !vmshm_cons_consume(&c, 20) &&
+		       vmshm_prod_arm(&p, 10) == 2;
+		told = told && vmshm_prod_arm(&p, 10) == 1 && !vmshm_prod_arm(&p, 100) &&
+		       vmshm_cons_consume(&c, 80);
+	}
+	tap_ok(told, "who puts away another's threshold and need not sleep is told to wake it");
 	tap_ok(lower && lower_s, "of two thresholds the lower one rings");
 	tap_ok(spent && spent_s, "a threshold that was reached does not keep a higher one out");
 	tap_ok(reached, "arming tells what is there already, and a lie");

@@ -34,6 +34,7 @@
 
 static LIST_HEAD(vmshm_devs);		/* for the notifiers; RCU */
 static DEFINE_SPINLOCK(vmshm_devs_lock);
+static atomic_t next_cpu = ATOMIC_INIT(-1);	/* in the order of distance */
 
 static void pci_doorbell(struct vmshm_chan *ch, u32 vector)
 {
@@ -150,6 +151,7 @@ static int get_vectors(struct vmshm_pci *dev)
 {
 	struct pci_dev *pdev = dev->pdev;
 	int n = pci_msix_vec_count(pdev);
+	unsigned int cpu;
 	int i, err;
 
 	if (n < 1) {
@@ -170,6 +172,14 @@ static int get_vectors(struct vmshm_pci *dev)
 		vec->irq = pci_irq_vector(pdev, i);
 		INIT_DELAYED_WORK(&vec->storm, storm_work);
 		snprintf(vec->name, sizeof(vec->name), "vmshm-%s-%d", pci_name(pdev), i);
+		/*
+		 * A CPU each, of all devices in turn, for as long as the operator
+		 * asks for nothing else: left alone, the kernel goes by how many
+		 * vectors a CPU has to spare, and may put two on one.
+		 */
+		cpu = cpumask_local_spread(atomic_inc_return(&next_cpu),
+					   dev_to_node(&pdev->dev));
+		irq_set_affinity(vec->irq, cpumask_of(cpu));
 		err = request_irq(vec->irq, pci_irq, 0, vec->name, vec);
 		if (err) {
 			dev_err(&pdev->dev, "can't use interrupt %d: error %d\n", vec->irq, err);

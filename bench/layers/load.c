@@ -264,7 +264,8 @@ static const struct argp_option argp_options[] = {
 	{ "len", 'l', "BYTES", 0, "of a message (1)", 0 },
 	{ "count", 'n', "COUNT", 0, "messages that count (60)", 0 },
 	{ "pause", 'p', "MS", 0, "after each message (60)", 0 },
-	{ "trace", 't', NULL, 0, "switch the kernel's tracer on, and mark the windows in its trace", 0 },
+	{ "trace", 't', NULL, 0,
+	  "switch the kernel's tracer on, and mark the windows in its trace", 0 },
 	{ "idle", 'i', NULL, 0, "connect and pause, but send no message", 0 },
 	{ 0 }
 };

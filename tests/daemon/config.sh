@@ -144,7 +144,7 @@ AB='members = [ "a", "b" ];'
 segment "a segment without a name" "$AB" "CONF:2: a segment has no 'name', expected a string in quotes"
 segment "a segment without members" 'name = "s";' "CONF:2: a segment has no 'members', expected a list of names: [ \"a\", \"b\" ]"
 segment "unknown setting of a segment" "name = \"s\"; $AB"$'\nhugepages = true;' \
-	"CONF:4: unknown setting 'hugepages' in a segment, expected one of: name, members, size, vectors, shared, huge_pages, transparent_huge_pages, numa_node, owner, group, mode"
+	"CONF:4: unknown setting 'hugepages' in a segment, expected one of: name, shared, members, size, vectors, huge_pages, transparent_huge_pages, numa_node, owner, group, mode"
 segment "a segment called a/b" "name = \"a/b\"; $AB" \
 	"CONF:3: the name 'a/b' can't be a file's name here, expected letters, digits, '_', '-' and '.', the first a letter or digit"
 segment "an unknown member" $'name = "s";\nmembers = [ "a", "d" ];' "CONF:4: there is no member 'd', expected a name from 'members'"

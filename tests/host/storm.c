@@ -2,7 +2,7 @@
 /*
  * A VM whose QEMU was taken over, against a process on the host: doorbells that
  * are full and block, doorbells without end, forged tables. What is said in the
- * protocol itself is liar.c's.
+ * protocol itself is hostile.c's.
  */
 #include "two.h"
 
@@ -13,14 +13,32 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+/* The VM, by its protocol alone. */
+static void fake_first(struct two *t, struct fake *f)
+{
+	two_daemon(t, "16M");
+	need(fake_join(f, &t->d, "s", "a", 2, 2), "a can't join");
+}
+
+static void host_joins(struct two *t)
+{
+	t->host = two_open(t, "host");
+	need(t->host, "the host can't join: %s", vmshm_host_why());
+}
+
+static void fake_and_host(struct two *t, struct fake *f)
+{
+	fake_first(t, f);
+	host_joins(t);
+}
+
 static void blocking_bells(void)
 {
 	u64 full = UINT64_MAX - 1;
 	struct fake f;
 	struct two t;
 
-	two_daemon(&t, "16M");
-	need(fake_join(&f, &t.d, "s", "a", 2, 2), "a can't join");
+	fake_first(&t, &f);
 	for (unsigned int i = 0; i < 2; i++) {
 		int bells[] = { f.own.fds[i], f.peers[0].fds[i] };
 
@@ -30,8 +48,7 @@ static void blocking_bells(void)
 			need(write(bells[k], &full, sizeof(full)) == sizeof(full), "write");
 		}
 	}
-	t.host = two_open(&t, "host");
-	need(t.host, "the host can't join: %s", vmshm_host_why());
+	host_joins(&t);
 	vmshm_store(&((struct vmshm_side *)(f.map + fake_channel(&f, 0)->side_off[0]))->state,
 		    VMSHM_SIDE_UP);
 	for (u64 i = 1; i < 300; i++) {
@@ -73,10 +90,7 @@ static void stolen_bells(void)
 	struct fake f;
 	struct two t;
 
-	two_daemon(&t, "16M");
-	need(fake_join(&f, &t.d, "s", "a", 2, 2), "a can't join");
-	t.host = two_open(&t, "host");
-	need(t.host, "the host can't join: %s", vmshm_host_why());
+	fake_and_host(&t, &f);
 	/* Who lets himself be made to wait for one does so for ever. */
 	fcntl(f.peers[0].fds[0], F_SETFL, 0);
 	for (int round = 0; round < 50; round++) {
@@ -113,10 +127,7 @@ static void endless_bells(void)
 	struct fake f;
 	struct two t;
 
-	two_daemon(&t, "16M");
-	need(fake_join(&f, &t.d, "s", "a", 2, 2), "a can't join");
-	t.host = two_open(&t, "host");
-	need(t.host, "the host can't join: %s", vmshm_host_why());
+	fake_and_host(&t, &f);
 	fl.f = &f;
 	fd.fd = vmshm_host_fd(t.host);
 	pthread_create(&thread, NULL, flood, &fl);
@@ -150,8 +161,7 @@ static void forged_places(void)
 	struct fake f;
 	struct two t;
 
-	two_daemon(&t, "16M");
-	need(fake_join(&f, &t.d, "s", "a", 2, 2), "a can't join");
+	fake_first(&t, &f);
 	size = f.size;
 	ch = fake_header(&f)->channel_off;
 	for (unsigned int i = 0; i < NR(header) + NR(channel); i++) {
@@ -185,8 +195,7 @@ static void forged_tables(void)
 	u8 *right;
 	u64 len;
 
-	two_daemon(&t, "16M");
-	need(fake_join(&f, &t.d, "s", "a", 2, 2), "a can't join");
+	fake_first(&t, &f);
 	len = fake_channel(&f, 0)->side_off[0];
 	right = malloc(len);
 	memcpy(right, f.map, len);

@@ -42,7 +42,7 @@ cat >$units/vmshm-test.service <<-C
 	[Service]
 	Type=oneshot
 	Environment=RESTARTS=${RESTARTS:-50}
-	ExecStart=$BUILD/daemon/restart --systemd
+	ExecStart=$BUILD/tests/daemon/restart --systemd
 	ExecStopPost=/bin/sh -c '{ cat /run/vmshm-test/log; systemctl --no-pager status vmshmd.service; } >&2'
 	StandardOutput=file:$RESULT
 	StandardError=file:$RESULT.err

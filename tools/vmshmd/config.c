@@ -49,10 +49,10 @@ static const struct key member_keys[] = {
 
 static const struct key segment_keys[] = {
 	{ "name", KIND_STRING, true },
+	{ "shared", KIND_BOOL, false },
 	{ "members", KIND_NAMES, true },
 	{ "size", KIND_SIZE, false },
 	{ "vectors", KIND_INT, false },
-	{ "shared", KIND_BOOL, false },
 	{ "huge_pages", KIND_BOOL, false },
 	{ "transparent_huge_pages", KIND_BOOL, false },
 	{ "numa_node", KIND_INT, false },
@@ -61,18 +61,9 @@ static const struct key segment_keys[] = {
 	{ "mode", KIND_STRING, false },
 };
 
-/* A group of which each two get a segment of their own. */
-static const struct key couples_keys[] = {
-	{ "members", KIND_NAMES, true },
-	{ "size", KIND_SIZE, false },
-	{ "vectors", KIND_INT, false },
-	{ "huge_pages", KIND_BOOL, false },
-	{ "transparent_huge_pages", KIND_BOOL, false },
-	{ "numa_node", KIND_INT, false },
-	{ "owner", KIND_STRING, false },
-	{ "group", KIND_STRING, false },
-	{ "mode", KIND_STRING, false },
-};
+/* A group of which each two get a segment of their own: all of it but the first two. */
+static const struct key *const couples_keys = segment_keys + 2;
+#define NR_COUPLES_KEYS	(NR(segment_keys) - 2)
 
 /* What all files have named so far: trees of struct seen. */
 struct known {
@@ -361,12 +352,12 @@ static void add_couple(struct check *c, const config_setting_t *list,
 
 static void read_couples(struct check *c, const config_setting_t *group)
 {
-	const config_setting_t *list = get_key(group, couples_keys, NR(couples_keys), "members");
+	const config_setting_t *list = get_key(group, couples_keys, NR_COUPLES_KEYS, "members");
 	unsigned int mistakes = c->r.mistakes;
 	struct config_segment all;
 	u32 given;
 
-	check_keys(&c->r, group, "a group of couples", couples_keys, NR(couples_keys));
+	check_keys(&c->r, group, "a group of couples", couples_keys, NR_COUPLES_KEYS);
 	read_settings(c, group, &all);
 	if (!list)
 		return;
@@ -490,7 +481,7 @@ static size_t expanded(const config_setting_t *list)
 		size_t n = 0;
 
 		if (config_setting_is_group(group))
-			members = get_key(group, couples_keys, NR(couples_keys), "members");
+			members = get_key(group, couples_keys, NR_COUPLES_KEYS, "members");
 		if (members)
 			n = (size_t)config_setting_length(members);
 		if (n > VMSHM_MEMBERS_MAX)

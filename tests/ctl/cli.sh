@@ -276,6 +276,10 @@ case_metrics() {
 		daemon_stop && [[ ! -e $DIR/metrics.sock ]] || return
 	config "metrics = \"127.0.0.1:$port\";"
 	daemon_start && curl -sf --max-time 20 "http://127.0.0.1:$port/metrics" | grep -q '^vmshm_couples 1$' || return
+	# The unit leaves no family but AF_UNIX, say: the VMs are served all the same.
+	daemon_stop && config 'metrics = "/nowhere/at/all";' && daemon_start || return
+	said "metrics: cannot listen on /nowhere/at/all, so nobody is served there: No such file or directory" &&
+		ctl status >/dev/null || return
 	config 'metrics = "0.0.0.0:80";'
 	refused 3 "CONF:4: 'metrics' is '0.0.0.0:80', expected an absolute path, 127.0.0.1:PORT or [::1]:PORT" check 2>/dev/null ||
 		ctl check 2>&1 | grep -q "'metrics' is '0.0.0.0:80', expected an absolute path"

@@ -176,8 +176,8 @@ int control_start(struct sd_event *event, const struct config *config,
 		control.metrics = strdup(config->metrics);
 		if (!control.metrics)
 			abort();
-		if (metrics_start(config->metrics, &config->control))
-			goto failed;
+		/* Who can't be measured can still be served. */
+		metrics_start(config->metrics, &config->control);
 	}
 	return 0;
 failed:

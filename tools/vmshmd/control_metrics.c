@@ -279,13 +279,14 @@ static int listen_at(const char *text, const struct access *access)
 	return fd;
 }
 
-int metrics_start(const char *address, const struct access *access)
+void metrics_start(const char *address, const struct access *access)
 {
 	int fd = listen_at(address, access);
 
 	if (fd < 0) {
-		say("metrics: cannot listen on %s: %s", address, strerror(errno));
-		return -1;
+		say("metrics: cannot listen on %s, so nobody is served there: %s", address,
+		    strerror(errno));
+		return;
 	}
 	metrics.http = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL, NULL, on_request,
 					NULL, MHD_OPTION_LISTEN_SOCKET, fd,
@@ -294,9 +295,7 @@ int metrics_start(const char *address, const struct access *access)
 	if (!metrics.http) {
 		say("metrics: cannot be served on %s", address);
 		close(fd);
-		return -1;
 	}
-	return 0;
 }
 
 void metrics_stop(void)

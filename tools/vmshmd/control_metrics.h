@@ -9,7 +9,7 @@
 #include "config.h"
 
 /* 0, or -1, said in the log. @access holds for a path. */
-int metrics_start(const char *address, const struct access *access);
+void metrics_start(const char *address, const struct access *access);
 void metrics_stop(void);
 
 /* The text, to be freed; NULL when there is no memory. */

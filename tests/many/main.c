@@ -26,8 +26,8 @@ static const char usage[] =
 	"       many fill CID PORT SIZE                connections until there is no room for more,\n"
 	"                                              and again after some have closed\n"
 	"       many share CID PORT STREAMS SECONDS    streams at full speed: what each of them gets\n"
-	"       many tail CID PORT ROUNDS MS POLL      round trips, in turns alone and beside a bulk\n"
-	"                                              stream\n"
+	"       many tail CID PORT ROUNDS MS POLL      round trips, in turns alone, beside a bulk stream\n"
+	"                                              and beside a busy thread in each VM\n"
 	"       many cpus CID PORT THEIRS KIB          senders and receivers on each couple of CPUs, of\n"
 	"                                              which the server's VM has THEIRS\n"
 	"POLL: microseconds of busy-poll before a call sleeps, 0: none, -1: as long as it pays\n";
@@ -95,6 +95,12 @@ void pin_to(int cpu)
 	CPU_SET(cpu, &set);
 	if (sched_setaffinity(0, sizeof(set), &set))
 		die("no CPU %d to run on: %s", cpu, errno_name(errno));
+}
+
+void keep_busy(void)
+{
+	for (volatile int i = 0; i < 100000; i++)
+		;
 }
 
 int cpu_count(void)

@@ -18,6 +18,7 @@ enum {
 	PORT_ECHO,	/* echoes, a thread a connection */
 	PORT_SINK,	/* reads, a thread a connection */
 	PORT_CPUS,	/* echoes on the CPU that the first byte names */
+	PORT_BUSY,	/* keeps a CPU busy until the connection is closed */
 	PORT_SLAB,	/* says how many bytes this VM's kernel has in its slabs */
 	PORTS
 };
@@ -32,6 +33,7 @@ void set_buffer(int fd, uint64_t bytes);
 void set_busy_poll(int fd, int us);	/* or VMSHM_BUSY_POLL_ADAPTIVE */
 void raise_descriptors(void);		/* as many as root may have */
 void pin_to(int cpu);
+void keep_busy(void);			/* for a millisecond or so */
 int cpu_count(void);
 uint64_t slab_bytes(void);		/* of this VM's kernel */
 double median(double *values, int n);	/* sorts them */

@@ -104,6 +104,17 @@ static void *cpus_thread(void *arg)
 	return NULL;
 }
 
+static void *busy_thread(void *arg)
+{
+	int fd = (long)arg;
+	char byte;
+
+	while (recv(fd, &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN)
+		keep_busy();
+	close(fd);
+	return NULL;
+}
+
 static void *slab_thread(void *arg)
 {
 	uint64_t bytes = slab_bytes();
@@ -143,6 +154,7 @@ int serve(unsigned int port, int poll_us)
 		[PORT_ECHO] = { .run = echo_thread },
 		[PORT_SINK] = { .run = sink_thread },
 		[PORT_CPUS] = { .run = cpus_thread },
+		[PORT_BUSY] = { .run = busy_thread },
 		[PORT_SLAB] = { .run = slab_thread },
 	};
 	pthread_t thread;

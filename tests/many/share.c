@@ -5,6 +5,7 @@
 #include "many.h"
 
 #include <errno.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,7 +44,7 @@ int share(unsigned int cid, unsigned int port, unsigned int streams, unsigned in
 {
 	struct stream *s = calloc(streams, sizeof(*s));
 	uint64_t least = UINT64_MAX, most = 0, all = 0;
-	double begin;
+	double begin, squares = 0;
 
 	if (!s || !streams)
 		die("%u streams: expected 1 or more", streams);
@@ -60,6 +61,7 @@ int share(unsigned int cid, unsigned int port, unsigned int streams, unsigned in
 	for (unsigned int i = 0; i < streams; i++) {
 		uint64_t n = __atomic_load_n(&s[i].sent, __ATOMIC_RELAXED) - s[i].before;
 
+		squares += (double)n * n;
 		least = n < least ? n : least;
 		most = n > most ? n : most;
 		all += n;
@@ -71,6 +73,9 @@ int share(unsigned int cid, unsigned int port, unsigned int streams, unsigned in
 	printf("streams %u\nmib_per_second %.0f\n", streams, all / begin / (1 << 20));
 	printf("least_percent %.1f\nmost_percent %.1f\n", 100.0 * least * streams / all,
 	       100.0 * most * streams / all);
+	/* The standard deviation of the shares. */
+	printf("spread_percent %.1f\n",
+	       100 * sqrt(fmax(squares * streams / ((double)all * all) - 1, 0)));
 	free(s);
 	return 0;
 }

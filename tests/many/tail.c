@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * What a bulk stream does to the slowest hundredth of somebody else's round
- * trips: measured in turns, alone and beside it, on the same connections.
+ * trips: measured in turns, alone, beside it, and beside threads that keep as many
+ * CPUs busy (what a host does that has fewer cores), on the same connections.
  */
 #include "many.h"
 
@@ -19,39 +20,49 @@
 #define MAX_TRIPS	1000000
 #define MAX_ROUNDS	100
 
+/* What the VMs do besides: nothing, the stream, or as much work without it. */
+enum beside { ALONE, BULK_STREAM, BUSY, NR_BESIDES };
+
 static struct {
 	int fd;
 	uint64_t sent;
-	bool on, over;
+	enum beside what;
+	bool over;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 } bulk = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
 
-static void *send_bulk(void *arg)
+static void *other_thread(void *arg)
 {
 	static char buf[BULK];
 
 	(void)arg;
 	for (;;) {
+		enum beside what;
 		bool over;
 
 		pthread_mutex_lock(&bulk.lock);
-		while (!bulk.on && !bulk.over)
+		while (bulk.what == ALONE && !bulk.over)
 			pthread_cond_wait(&bulk.changed, &bulk.lock);
+		what = bulk.what;
 		over = bulk.over;
 		pthread_mutex_unlock(&bulk.lock);
 		if (over)
 			return NULL;
+		if (what == BUSY) {
+			keep_busy();
+			continue;
+		}
 		if (send(bulk.fd, buf, sizeof(buf), MSG_NOSIGNAL) != sizeof(buf))
 			die("bulk: %s", errno_name(errno));
 		__atomic_store_n(&bulk.sent, bulk.sent + sizeof(buf), __ATOMIC_RELAXED);
 	}
 }
 
-static void switch_bulk(bool on, bool over)
+static void switch_to(enum beside what, bool over)
 {
 	pthread_mutex_lock(&bulk.lock);
-	bulk.on = on;
+	bulk.what = what;
 	bulk.over = over;
 	pthread_cond_signal(&bulk.changed);
 	pthread_mutex_unlock(&bulk.lock);
@@ -98,7 +109,8 @@ static struct turn measure(int fd, unsigned int ms)
 	return t;
 }
 
-static void print(const char *name, const struct turn *turns, unsigned int n)
+/* The medians of all rounds; returns that of the 99th hundredth. */
+static double print(const char *name, const struct turn *turns, unsigned int n)
 {
 	double p50[MAX_ROUNDS], p99[MAX_ROUNDS], p999[MAX_ROUNDS], speed[MAX_ROUNDS];
 
@@ -111,12 +123,14 @@ static void print(const char *name, const struct turn *turns, unsigned int n)
 	printf("%s_p50_us %.0f\n%s_p99_us %.0f\n%s_p999_us %.0f\n%s_mib_per_second %.0f\n",
 	       name, median(p50, n), name, median(p99, n), name, median(p999, n), name,
 	       median(speed, n));
+	return median(p99, n);
 }
 
 int tail(unsigned int cid, unsigned int port, unsigned int rounds, unsigned int ms, int poll_us)
 {
-	struct turn alone[MAX_ROUNDS], beside[MAX_ROUNDS];
-	double quiet[MAX_ROUNDS], loud[MAX_ROUNDS];
+	static const char *const names[NR_BESIDES] = { "alone", "beside", "busy" };
+	struct turn turns[NR_BESIDES][MAX_ROUNDS];
+	double p99[NR_BESIDES];
 	int fd = connected(cid, port + PORT_ECHO);
 	pthread_t thread;
 
@@ -125,20 +139,23 @@ int tail(unsigned int cid, unsigned int port, unsigned int rounds, unsigned int 
 	bulk.fd = connected(cid, port + PORT_SINK);
 	set_busy_poll(fd, poll_us);
 	set_busy_poll(bulk.fd, poll_us);
-	if (pthread_create(&thread, NULL, send_bulk, NULL))
+	if (pthread_create(&thread, NULL, other_thread, NULL))
 		die("no thread: %s", errno_name(errno));
 	for (unsigned int i = 0; i < rounds; i++) {
-		switch_bulk(false, false);
-		alone[i] = measure(fd, ms);
-		quiet[i] = alone[i].p99;
-		switch_bulk(true, false);
-		beside[i] = measure(fd, ms);
-		loud[i] = beside[i].p99;
+		for (enum beside what = ALONE; what < NR_BESIDES; what++) {
+			int there = what == BUSY ? connected(cid, port + PORT_BUSY) : -1;
+
+			switch_to(what, false);
+			turns[what][i] = measure(fd, ms);
+			if (there >= 0)
+				close(there);
+		}
 	}
-	switch_bulk(false, true);
+	switch_to(ALONE, true);
 	pthread_join(thread, NULL);
-	print("alone", alone, rounds);
-	print("beside", beside, rounds);
-	printf("p99_times %.2f\n", median(loud, rounds) / median(quiet, rounds));
+	for (enum beside what = ALONE; what < NR_BESIDES; what++)
+		p99[what] = print(names[what], turns[what], rounds);
+	printf("p99_times_alone %.2f\np99_times %.2f\n", p99[BULK_STREAM] / p99[ALONE],
+	       p99[BULK_STREAM] / p99[BUSY]);
 	return 0;
 }

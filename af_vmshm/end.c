@@ -115,6 +115,8 @@ int vmshm_end_number(struct vmshm_end *end)
 	}
 	refcount_inc(&end->ref);
 	atomic_inc(&ch->nr_ends);
+	if (!ch->far_side)
+		atomic_inc(&vmshm_connections);
 	if (!end->lane)
 		vmshm_rxring_open(end);
 	spin_lock(&end->lock);
@@ -136,6 +138,8 @@ static void untable(struct vmshm_end *end)
 		return;
 	xa_erase(&end->chan->ends, end->id);
 	atomic_dec(&end->chan->nr_ends);
+	if (!end->chan->far_side)
+		atomic_dec(&vmshm_connections);
 	vmshm_counters_ended(end->chan);
 	vmshm_end_put(end);
 }

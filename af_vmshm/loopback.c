@@ -127,6 +127,7 @@ static struct lo_side *lo_side_create(int i)
 	side->ch.local_cid = VMSHM_CID_LOCAL;
 	/* Two names in the list; vmshm_chan_to() looks neither of them up there. */
 	side->ch.peer_cid = VMSHM_CID_LOCAL - i;
+	side->ch.far_side = i;
 	side->ch.half_size = S64_MAX;
 	side->ch.mine = lo_areas + i * VMSHM_SIDE_SIZE;
 	side->ch.theirs = lo_areas + (1 - i) * VMSHM_SIDE_SIZE;

@@ -5,7 +5,9 @@
  * the segment's tables say is checked in segment.c, what a channel does is in
  * chan.c.
  */
+#include <linux/cpumask.h>
 #include <linux/interrupt.h>
+#include <linux/irq.h>
 #include <linux/panic_notifier.h>
 #include <linux/pci.h>
 #include <linux/reboot.h>
@@ -34,7 +36,7 @@
 
 static LIST_HEAD(vmshm_devs);		/* for the notifiers; RCU */
 static DEFINE_SPINLOCK(vmshm_devs_lock);
-static atomic_t next_cpu = ATOMIC_INIT(-1);	/* in the order of distance */
+static int last_cpu = -1;		/* that was given a vector; a hint */
 
 static void pci_doorbell(struct vmshm_chan *ch, u32 vector)
 {
@@ -147,11 +149,31 @@ static void storm_work(struct work_struct *work)
 	enable_irq(vec->irq);
 }
 
+/*
+ * A CPU for each vector, of all devices in turn, among those that the operator
+ * leaves for interrupts (irqaffinity=, isolcpus=): left alone, the kernel goes by
+ * how many vectors a CPU has to spare, and may put two on one.
+ */
+static void spread_vector(int irq)
+{
+	const struct cpumask *allowed = irq_get_affinity_mask(irq);
+	unsigned int cpu;
+
+	if (!allowed)
+		return;
+	cpu = cpumask_next_and(READ_ONCE(last_cpu), allowed, cpu_online_mask);
+	if (cpu >= nr_cpu_ids)
+		cpu = cpumask_first_and(allowed, cpu_online_mask);
+	if (cpu >= nr_cpu_ids)
+		return;
+	WRITE_ONCE(last_cpu, cpu);
+	irq_set_affinity(irq, cpumask_of(cpu));
+}
+
 static int get_vectors(struct vmshm_pci *dev)
 {
 	struct pci_dev *pdev = dev->pdev;
 	int n = pci_msix_vec_count(pdev);
-	unsigned int cpu;
 	int i, err;
 
 	if (n < 1) {
@@ -172,14 +194,7 @@ static int get_vectors(struct vmshm_pci *dev)
 		vec->irq = pci_irq_vector(pdev, i);
 		INIT_DELAYED_WORK(&vec->storm, storm_work);
 		snprintf(vec->name, sizeof(vec->name), "vmshm-%s-%d", pci_name(pdev), i);
-		/*
-		 * A CPU each, of all devices in turn, for as long as the operator
-		 * asks for nothing else: left alone, the kernel goes by how many
-		 * vectors a CPU has to spare, and may put two on one.
-		 */
-		cpu = cpumask_local_spread(atomic_inc_return(&next_cpu),
-					   dev_to_node(&pdev->dev));
-		irq_set_affinity(vec->irq, cpumask_of(cpu));
+		spread_vector(vec->irq);
 		err = request_irq(vec->irq, pci_irq, 0, vec->name, vec);
 		if (err) {
 			dev_err(&pdev->dev, "can't use interrupt %d: error %d\n", vec->irq, err);

@@ -20,14 +20,19 @@ unsigned int vmshm_turn_bytes = 128 * 1024;
 module_param_named(turn_bytes, vmshm_turn_bytes, uint, 0644);
 MODULE_PARM_DESC(turn_bytes, "a stream's turn while others want its CPU, bytes (default 131072; 0: no turns)");
 
+/* On all channels; those with this VM itself count once. */
+atomic_t vmshm_connections = ATOMIC_INIT(0);
+
 /*
  * Does anybody else want this CPU, and may that be another stream?  A turn that ends
- * for a passing kernel thread would cost a sleep and bring nobody anything.
+ * for a passing kernel thread would cost a sleep and bring nobody anything; with few
+ * connections it can be nobody else.  With many it can: how many of them are idle,
+ * and who it is that waits, is not known here.
  */
-static bool others_wait(struct vmshm_end *end)
+static bool others_wait(void)
 {
 	return READ_ONCE(vmshm_turn_bytes) && !single_task_running() &&
-	       atomic_read(&end->chan->nr_ends) > num_online_cpus();
+	       atomic_read(&vmshm_connections) > num_online_cpus();
 }
 
 /*
@@ -37,7 +42,7 @@ static bool others_wait(struct vmshm_end *end)
 void vmshm_turn_tx_over(struct sock *sk, struct vmshm_end *end)
 {
 	WRITE_ONCE(end->tx_turn, 0);
-	if (!others_wait(end))
+	if (!others_wait())
 		cond_resched();
 	else if (!vmshm_pause_tx(sk, end))
 		schedule();
@@ -47,7 +52,7 @@ void vmshm_turn_tx_over(struct sock *sk, struct vmshm_end *end)
 void vmshm_turn_rx_over(struct vmshm_end *end)
 {
 	WRITE_ONCE(end->rx_turn, 0);
-	if (others_wait(end))
+	if (others_wait())
 		schedule();
 	else
 		cond_resched();

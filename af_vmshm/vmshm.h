@@ -114,6 +114,7 @@ struct vmshm_chan {
 	struct list_head node;		/* vmshm_chans, under vmshm_chans_mutex */
 	u32 local_cid;			/* as the peer knows this VM */
 	u32 peer_cid;
+	bool far_side;			/* of the loopback bus: with the ends that were accepted */
 	u32 peer_vectors;
 	u32 doorbell_id;		/* ivshmem ID of the peer */
 	u64 half_size;			/* of the peer's half */
@@ -455,6 +456,7 @@ bool vmshm_pause_tx(struct sock *sk, struct vmshm_end *end);
 
 /* turn.c */
 extern unsigned int vmshm_turn_bytes;
+extern atomic_t vmshm_connections;
 void vmshm_turn_tx_over(struct sock *sk, struct vmshm_end *end);
 void vmshm_turn_rx_over(struct vmshm_end *end);
 

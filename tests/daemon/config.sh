@@ -114,6 +114,8 @@ mistake "two hosts" $'members = ( { name = "h"; cid = 2; host = true; },\n{ name
 	"CONF:2: CID 2 is given twice (before: line 1), expected one member a CID"
 mistake "the host and huge pages" $'members = ( { name = "h"; cid = 2; host = true; }, { name = "a"; cid = 3; } );\nsegments = ( { name = "s";\nmembers = [ "h", "a" ]; huge_pages = true; } );' \
 	"CONF:3: 'h' is a process on the host, expected no 'huge_pages' in its segments: a VM could take them away under it"
+mistake "the host and huge pages in couples" $'members = ( { name = "h"; cid = 2; host = true; }, { name = "a"; cid = 3; } );\nsegments = ( );\ncouples = ( { huge_pages = true;\nmembers = [ "h", "a" ]; } );' \
+	"CONF:4: 'h' is a process on the host, expected no 'huge_pages' in its segments: a VM could take them away under it"
 member "CID -1" '{ name = "a"; cid = -1; }' "CONF:2: 'cid' is -1, expected 3 to 65534"
 member "CID 65535" '{ name = "a"; cid = 65535; }' "CONF:2: 'cid' is 65535, expected 3 to 65534"
 member "CID a string" '{ name = "a"; cid = "3"; }' "CONF:2: 'cid' has the wrong type, expected an integer"

@@ -48,8 +48,10 @@ static const struct key member_keys[] = {
 };
 
 static const struct key segment_keys[] = {
+	/* Of a segment alone. */
 	{ "name", KIND_STRING, true },
 	{ "shared", KIND_BOOL, false },
+	/* Of a group of couples, too: couples_keys. */
 	{ "members", KIND_NAMES, true },
 	{ "size", KIND_SIZE, false },
 	{ "vectors", KIND_INT, false },
@@ -61,7 +63,7 @@ static const struct key segment_keys[] = {
 	{ "mode", KIND_STRING, false },
 };
 
-/* A group of which each two get a segment of their own: all of it but the first two. */
+/* A group of which each two get a segment of their own: see above. */
 static const struct key *const couples_keys = segment_keys + 2;
 #define NR_COUPLES_KEYS	(NR(segment_keys) - 2)
 
@@ -362,6 +364,7 @@ static void read_couples(struct check *c, const config_setting_t *group)
 	if (!list)
 		return;
 	read_segment_members(c, list, &all, &given);
+	check_host(c, list, &all);
 	if (given < 2)
 		mistake(&c->r, list, "a group of couples with %u member%s, expected two or more",
 			given, given == 1 ? "" : "s");

@@ -226,9 +226,24 @@ static int add_signals(sd_event *event, struct daemon *d)
 	return err;
 }
 
+/* Everything but the loop.  -1: it was said why. */
+static int start_all(struct daemon *d, struct config *config)
+{
+	d->server = server_start(d->event, config);
+	if (!d->server)
+		return -1;
+	/* Without a configuration it goes on with what was there, unseen. */
+	if (config && control_start(d->event, config, &d->control))
+		return -1;
+	if (d->options.open || sandbox_is_impossible())
+		return 0;
+	return sandbox_enter(!config || config->metrics);
+}
+
 static int serve(struct daemon *d, struct config *config)
 {
 	sd_event *event = NULL;
+	bool started;
 	int err;
 
 	d->control = (struct control_info){
@@ -250,44 +265,30 @@ static int serve(struct daemon *d, struct config *config)
 		return EXIT_HOST;
 	}
 	d->event = event;
-	d->server = server_start(event, config);
-	/* Without a configuration it goes on with what was there, unseen. */
-	if (d->server && config && control_start(event, config, &d->control)) {
-		if (keep_on())
-			server_leave(d->server);
-		else
-			server_stop(d->server);
-		d->server = NULL;
-	}
-	if (d->server && !d->options.open && !sandbox_is_impossible() &&
-	    sandbox_enter(!config || config->metrics)) {
-		control_stop();
-		if (keep_on())
-			server_leave(d->server);
-		else
-			server_stop(d->server);
-		d->server = NULL;
-	}
+	started = start_all(d, config) == 0;
 	config_free(config);
-	if (d->server) {
+	if (started) {
 		say("ready");
 		keep_tell("READY=1");
 		err = sd_event_loop(event);
 		if (err < 0)
 			say("the event loop failed: %s", strerror(-err));
-		control_stop();
-		keep_tell("STOPPING=1");
-		if (d->leave)
-			server_leave(d->server);
-		else
-			server_stop(d->server);
-		if (err >= 0)
-			say(d->leave ? "ended; a successor goes on" : "ended");
 	}
+	control_stop();
+	if (started)
+		keep_tell("STOPPING=1");
+	else
+		d->leave = keep_on();
+	if (d->server && d->leave)
+		server_leave(d->server);
+	else if (d->server)
+		server_stop(d->server);
+	if (started && err >= 0)
+		say(d->leave ? "ended; a successor goes on" : "ended");
 	doorbell_stop();
 	keep_end();
 	sd_event_unref(event);
-	return d->server && err >= 0 ? EXIT_SUCCESS : EXIT_HOST;
+	return started && err >= 0 ? EXIT_SUCCESS : EXIT_HOST;
 }
 
 int main(int argc, char **argv)

@@ -255,6 +255,61 @@ case_drain_that_takes_too_long_and_undo() {
 	# No module, nobody there: nothing to wait for.
 	ctl drain cache 2>&1 | grep -q "no segment has a member cache" && vm_end db && soon place db .connected false && ctl drain db >/dev/null
 }
+# fake_daemon DOES: takes connections and a drain; asked for the couples it hangs-up, is-mute, or
+# restarts, which is to hang up once. $DIR/count: how many connections came.
+fake_daemon() {
+	python3 - "$RUN/control.sock" "$1" "$DIR/count" <<-'P' &
+		import json, socket, sys
+		path, does, count = sys.argv[1:]
+		listener = socket.socket(socket.AF_UNIX)
+		listener.bind(path)
+		listener.listen(64)
+		open_ones, n, hung_up = [], 0, False
+		while True:
+		    s, _ = listener.accept()
+		    n += 1
+		    with open(count, "w") as f:
+		        f.write(str(n))
+		    stream = s.makefile("rw")
+		    while line := stream.readline():
+		        if "couples" not in line or hung_up:
+		            result = [] if "couples" in line else {}
+		            print(json.dumps({"ok": True, "result": result}), file=stream, flush=True)
+		            continue
+		        hung_up = does == "restarts"
+		        if does == "is-mute":
+		            open_ones.append((s, stream))
+		        break
+		    if does != "is-mute":
+		        stream.close()
+		        s.close()
+	P
+	EXTRA+=($!)
+	soon test -S "$RUN/control.sock"
+}
+drain_of_a_fake() { # DOES STATUS TEXT
+	local began out got
+	EXTRA=()
+	trap tidy EXIT
+	mkdir -p "$RUN"
+	fake_daemon "$1" || return
+	began=$(date +%s%N)
+	out=$(ASAN_OPTIONS=detect_leaks=0 timeout 15 "$VMSHMCTL" --socket "$RUN/control.sock" drain a --timeout=3 2>&1)
+	got=$?
+	is "what comes of one that $1" "$got $out" "$2 $3" || return
+	# Nor does it ask without a pause.
+	(($(date +%s%N) - began < 8000000000 && $(<"$DIR/count") < 20)) ||
+		fail "$(<"$DIR/count") connections, $((($(date +%s%N) - began) / 1000000)) ms"
+}
+case_drain_of_a_daemon_that_hangs_up_comes_to_its_end() {
+	drain_of_a_fake hangs-up 1 "vmshmctl: $RUN/control.sock: the daemon hung up"
+}
+case_drain_of_a_daemon_that_is_mute_comes_to_its_end() {
+	drain_of_a_fake is-mute 1 "vmshmctl: $RUN/control.sock: no answer in time"
+}
+case_drain_of_a_daemon_that_hangs_up_once() {
+	drain_of_a_fake restarts 0 "a: no connection is left; its devices can be unplugged now"
+}
 case_the_tables_page_is_punched_out() {
 	begin && vm web-db web && vm web-db db || return
 	is punch "$(tell web punch)" ok && ctl drain web --timeout 0 >/dev/null 2>&1

@@ -79,6 +79,16 @@ struct daemon_link *link_open(const struct options *o, bool quiet)
 	return link;
 }
 
+void link_patience(struct daemon_link *link, double seconds)
+{
+	struct timeval patience = { .tv_sec = (time_t)seconds };
+	int fd = fileno(link->stream);
+
+	patience.tv_usec = (suseconds_t)((seconds - (double)patience.tv_sec) * 1e6);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+}
+
 void link_close(struct daemon_link *link)
 {
 	if (!link)
@@ -99,12 +109,14 @@ json_t *link_try(struct daemon_link *link, json_t *request, char **why)
 	       fputc('\n', link->stream) != EOF && !fflush(link->stream);
 	json_decref(request);
 	if (!sent) {
-		link->wrong = errno ? strerror(errno) : "it hung up";
+		link->wrong = errno == EAGAIN ? "no answer in time" :
+			      errno ? strerror(errno) : "it hung up";
 		return NULL;
 	}
 	reply = json_loadf(link->stream, JSON_DISABLE_EOF_CHECK, &error);
 	if (!json_is_object(reply)) {
-		link->wrong = feof(link->stream) || ferror(link->stream) ? "the daemon hung up" :
+		link->wrong = ferror(link->stream) && errno == EAGAIN ? "no answer in time" :
+			      feof(link->stream) || ferror(link->stream) ? "the daemon hung up" :
 			      "no answer that makes sense";
 		json_decref(reply);
 		return NULL;
@@ -125,12 +137,17 @@ json_t *link_try(struct daemon_link *link, json_t *request, char **why)
 	return result;
 }
 
+void link_die(const struct daemon_link *link)
+{
+	die(EXIT_REFUSED, "%s: %s", link->path, link->wrong);
+}
+
 json_t *link_ask(struct daemon_link *link, json_t *request, char **why)
 {
 	json_t *result = link_try(link, request, why);
 
 	if (!result && !*why)
-		die(EXIT_REFUSED, "%s: %s", link->path, link->wrong);
+		link_die(link);
 	return result;
 }
 

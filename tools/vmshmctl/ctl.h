@@ -54,14 +54,18 @@ struct options {
 struct daemon_link *link_open(const struct options *o, bool quiet);
 void link_close(struct daemon_link *link);
 
+/* How long it may take to send or to answer; a fixed time when nobody says it. */
+void link_patience(struct daemon_link *link, double seconds);
+
 /*
  * Send @request (taken over), wait for the answer. The result, to be
  * dereferenced; NULL when the daemon said no: *@why is its reason, to be freed.
  * A daemon that hangs up ends the program; link_try() returns NULL, *@why is NULL
- * then, and the link is of no use any more.
+ * then, and the link is of no use any more: link_die() says why and ends the program.
  */
 json_t *link_try(struct daemon_link *link, json_t *request, char **why);
 json_t *link_ask(struct daemon_link *link, json_t *request, char **why);
+void link_die(const struct daemon_link *link) __attribute__((noreturn));
 
 /* A question without arguments, on a connection of its own; ends the program if refused. */
 json_t *ask(const struct options *o, const char *command);

@@ -6,6 +6,7 @@
 #include "ctl.h"
 
 #include <errno.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -118,37 +119,47 @@ static double now(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* The couples, also when the daemon is restarted meanwhile: it goes on draining. */
-static json_t *couples(struct daemon_link **link, const struct options *o)
+/*
+ * The couples, also when the daemon is restarted meanwhile: it goes on draining.
+ * Until @end at the most; who can be connected to need not answer.
+ */
+static json_t *couples(struct daemon_link **link, const struct options *o, double end)
 {
 	const struct timespec pause = { .tv_nsec = LOOK_NS };
-	double end = now() + AWAY_S;
-	json_t *list = NULL;
-	char *why = NULL;
+	double limit = now() + AWAY_S, left;
+	char *why;
 
-	while (!list) {
-		if (*link)
+	if (end < limit)
+		limit = end;
+	for (;;) {
+		if (*link) {
+			json_t *list;
+
+			/* The last answer may come when the time is up. */
+			left = limit - now();
+			link_patience(*link, left > 1 ? left : 1);
 			list = link_try(*link, json_pack("{ss}", "command", "couples"), &why);
-		if (!list && why)
-			die(EXIT_REFUSED, "%s", why);
-		if (list)
-			break;
-		link_close(*link);
+			if (list)
+				return list;
+			if (why)
+				die(EXIT_REFUSED, "%s", why);
+			if (now() >= limit)
+				link_die(*link);
+			link_close(*link);
+		}
+		nanosleep(&pause, NULL);
 		/* The last time it says itself what is wrong. */
-		*link = link_open(o, now() < end);
-		if (!*link)
-			nanosleep(&pause, NULL);
+		*link = link_open(o, now() < limit);
 	}
-	return list;
 }
 
-static struct progress look(struct daemon_link **link, const struct options *o)
+static struct progress look(struct daemon_link **link, const struct options *o, double end)
 {
 	struct progress p = { .left = 0 };
 	json_t *list, *couple;
 	size_t i;
 
-	list = couples(link, o);
+	list = couples(link, o, end);
 	json_array_foreach(list, i, couple) {
 		const json_t *sides = json_object_get(couple, "sides");
 
@@ -188,7 +199,7 @@ int order_drain(const struct options *o)
 {
 	const struct timespec pause = { .tv_nsec = LOOK_NS };
 	struct daemon_link *link = link_open(o, false);
-	double end = now() + (double)o->timeout, mute_end;
+	double end = o->timeout < 0 ? INFINITY : now() + (double)o->timeout, mute_end;
 	struct progress p, shown = { .left = ~0ULL };
 	json_t *result;
 
@@ -207,7 +218,7 @@ int order_drain(const struct options *o)
 	/* A module that is just being loaded says later what it knows. */
 	mute_end = now() + 3;
 	for (;;) {
-		p = look(&link, o);
+		p = look(&link, o, end);
 		if (!o->json && (p.left != shown.left || p.waiting != shown.waiting)) {
 			if (p.waiting)
 				printf("%s: %u side%s not answered yet\n", o->args[0], p.waiting,
@@ -219,7 +230,7 @@ int order_drain(const struct options *o)
 			shown = p;
 		}
 		if ((!p.left && !p.waiting && !p.mute) || (p.mute && now() > mute_end) ||
-		    (o->timeout >= 0 && now() >= end))
+		    now() >= end)
 			break;
 		nanosleep(&pause, NULL);
 	}

@@ -110,13 +110,15 @@ class Server:
 server = Server()
 work = tempfile.mkdtemp(prefix="vmshm-proxy.", dir="/tmp")
 run = work + "/run"
-down, up, refused, narrow, nobody = (free_port() for _ in range(5))
+down, up, refused, narrow, nobody, few, noisy = (free_port() for _ in range(7))
 unix = work + "/unix.sock"
 with open(work + "/conf", "w") as f:
     f.write(
         f'runtime_dir = "{run}";\n'
-        'members = ( { name = "a"; cid = 3; }, { name = "host"; cid = 2; host = true; } );\n'
-        'segments = ( { name = "s"; members = [ "a", "host" ]; size = "256M"; } );\n'
+        'members = ( { name = "a"; cid = 3; }, { name = "b"; cid = 4; },\n'
+        '            { name = "host"; cid = 2; host = true; } );\n'
+        'segments = ( { name = "s"; members = [ "a", "host" ]; size = "256M"; },\n'
+        '             { name = "t"; members = [ "b", "host" ]; size = "64M"; } );\n'
     )
 logs = {}
 
@@ -307,6 +309,41 @@ def deaths(host, vm):
     return vm
 
 
+def start_few():
+    """Two more, for three connections at a time."""
+    vm = start("vm-few", PROXY, "--any-member", "-m", run + "/t/b.sock",
+               "-l", "vmshm:80", "-c", f"tcp:127.0.0.1:{server.port}")
+    host = start("host-few", PROXY, "-m", run + "/t/host.sock", "-n", "3",
+                 "-l", f"tcp:127.0.0.1:{few}", "-c", "vmshm:4:80",
+                 "-l", f"tcp:127.0.0.1:{noisy}", "-c", "vmshm:4:81")
+    soon(lambda: said("host-few", "cid 4: up") and said("vm-few", "cid 2: up"))
+    return host, vm
+
+
+def noise(n):
+    """Connections that come to nothing."""
+    for _ in range(n):
+        try:
+            is_reset(connect(noisy, b"echo"))
+        except (ConnectionResetError, BrokenPipeError):
+            pass
+
+
+def noise_is_bounded():
+    noise(100)
+    line = f"tcp:127.0.0.1:{noisy} to vmshm:4:81: Connection reset by peer"
+    ok(soon(lambda: said("host-few", line) == 20),
+       "100 connections that come to nothing are 20 lines")
+    return time.monotonic()
+
+
+def noise_is_counted(began):
+    time.sleep(max(0, began + 10.5 - time.monotonic()))
+    noise(1)
+    ok(soon(lambda: said("host-few", ": 80 more lines were held back") == 1),
+       "and one that counts the others, later")
+
+
 def mistakes():
     m = ["-m", run + "/s/host.sock"]
     tcp, to = "tcp:127.0.0.1:1", "vmshm:3:80"
@@ -352,6 +389,8 @@ def main():
     if not soon(lambda: said("host", "cid 3: up") and said("vm", "cid 2: up")):
         print("Bail out! the proxies do not find each other; see " + work)
         return 1
+    few_ones = start_few()
+    began = noise_is_bounded()
     both_ways()
     half_closes()
     resets()
@@ -359,6 +398,10 @@ def main():
     many()
     limit()
     mistakes()
+    noise_is_counted(began)
+    for p in few_ones:
+        p.terminate()
+    ok(all(p.wait(LIMIT) == 0 for p in few_ones), "those two end with 0")
     vm = deaths(host, vm)
 
     vm.send_signal(signal.SIGTERM)

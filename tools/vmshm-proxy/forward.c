@@ -18,7 +18,7 @@ static bool full(struct proxy *p)
 	if (p->nr_links < p->max_links)
 		return false;
 	if (!p->paused)
-		say("%u connections: no more until one ends", p->nr_links);
+		say_often(p, "%u connections: no more until one ends", p->nr_links);
 	p->paused = true;
 	return true;
 }
@@ -58,8 +58,9 @@ static int on_client(sd_event_source *source, int listen_fd, uint32_t events, vo
 	}
 	/* Short of something: it stays in the backlog. */
 	if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-		say("%s: a connection can't be accepted: %s; trying again in a second",
-		    f->from.text, strerror(errno));
+		say_often(f->proxy,
+			  "%s: a connection can't be accepted: %s; trying again in a second",
+			  f->from.text, strerror(errno));
 		if (sd_event_add_time_relative(f->proxy->event, &f->retry, CLOCK_MONOTONIC,
 					       RETRY_USEC, 0, on_retry, f) >= 0)
 			listen_on(f, false);

@@ -68,7 +68,7 @@ static void end(struct link *l, bool reset, const char *why)
 	struct proxy *p = l->f->proxy;
 
 	if (why)
-		say("%s to %s: %s", l->f->from.text, l->f->to.text, why);
+		say_often(p, "%s to %s: %s", l->f->from.text, l->f->to.text, why);
 	else if (p->verbose)
 		say("%s to %s: %s, %" PRIu64 " bytes to the VM, %" PRIu64 " from it",
 		    l->f->from.text, l->f->to.text, reset ? "reset" : "ended", l->up, l->down);
@@ -252,7 +252,7 @@ static void begin(struct forward *f, int fd, struct vmshm_sock *vm, bool fd_open
 	int on = 1, err;
 
 	if (!l) {
-		say("%s to %s: out of memory", f->from.text, f->to.text);
+		say_often(p, "%s to %s: out of memory", f->from.text, f->to.text);
 		close(fd);
 		vmshm_abort(vm);
 		return;
@@ -284,7 +284,7 @@ void link_from_fd(struct forward *f, int fd)
 		begin(f, fd, vm, true, false);
 		return;
 	}
-	say("%s to %s: %s", f->from.text, f->to.text, strerror(errno));
+	say_often(f->proxy, "%s to %s: %s", f->from.text, f->to.text, strerror(errno));
 	if (f->from.kind == KIND_TCP)
 		setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
 	close(fd);
@@ -298,7 +298,7 @@ void link_from_vm(struct forward *f, struct vmshm_sock *vm)
 		begin(f, fd, vm, false, true);
 		return;
 	}
-	say("%s to %s: %s", f->from.text, f->to.text, strerror(errno));
+	say_often(f->proxy, "%s to %s: %s", f->from.text, f->to.text, strerror(errno));
 	vmshm_abort(vm);
 }
 

@@ -20,6 +20,10 @@
 
 #define OPEN_MS		10000
 
+/* As libvmshm and vmshmd do it: who connects without end fills no log. */
+#define SAY_LINES	20
+#define SAY_USEC	10000000
+
 const char *argp_program_version = "vmshm-proxy " VERSION;
 
 enum { OPT_ANY = 256 };
@@ -41,15 +45,44 @@ struct options {
 	int flags;
 };
 
-void say(const char *fmt, ...)
+static void say_args(const char *fmt, va_list args)
 {
 	char line[512];
+
+	vsnprintf(line, sizeof(line), fmt, args);
+	fprintf(stderr, "vmshm-proxy: %s\n", line);
+}
+
+void say(const char *fmt, ...)
+{
 	va_list args;
 
 	va_start(args, fmt);
-	vsnprintf(line, sizeof(line), fmt, args);
+	say_args(fmt, args);
 	va_end(args);
-	fprintf(stderr, "vmshm-proxy: %s\n", line);
+}
+
+void say_often(struct proxy *p, const char *fmt, ...)
+{
+	uint64_t now = 0;
+	va_list args;
+
+	sd_event_now(p->event, CLOCK_MONOTONIC, &now);
+	if (!p->window.said || now - p->window.since >= SAY_USEC) {
+		if (p->window.held_back)
+			say("%u more lines were held back", p->window.held_back);
+		p->window.since = now;
+		p->window.said = 0;
+		p->window.held_back = 0;
+	}
+	if (p->window.said == SAY_LINES) {
+		p->window.held_back++;
+		return;
+	}
+	p->window.said++;
+	va_start(args, fmt);
+	say_args(fmt, args);
+	va_end(args);
 }
 
 static void say_line(void *arg, const char *line)

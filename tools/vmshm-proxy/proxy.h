@@ -58,10 +58,20 @@ struct proxy {
 	bool verbose;
 	bool paused;			/* max_links are there */
 	bool detached;			/* the daemon let go */
+	struct {
+		uint64_t since;		/* usec of CLOCK_MONOTONIC */
+		unsigned int said, held_back;
+	} window;			/* see say_often() */
 };
 
 /* "vmshm-proxy: ..." to stderr, with a newline added. */
 void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/*
+ * The same for what a VM or a client can make happen without end: no more than 20
+ * such lines in 10 seconds, then one that counts those that were left out.
+ */
+void say_often(struct proxy *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- address.c ---- */
 

@@ -61,7 +61,7 @@ class Server:
 
     def __init__(self):
         self.seen = []
-        self.go = threading.Event()
+        self.go, self.free = threading.Event(), threading.Event()
         self.port = free_port()
         self.listener = socket.create_server(("127.0.0.1", self.port), backlog=512)
         threading.Thread(target=self.accept, daemon=True).start()
@@ -99,6 +99,9 @@ class Server:
     def do_hold(self, s):
         self.go.wait(LIMIT)
         self.do_sum(s)
+
+    def do_stuck(self, s):
+        self.free.wait()
 
     def do_reset(self, s):
         reset(s)
@@ -311,7 +314,7 @@ def deaths(host, vm):
 
 def start_few():
     """Two more, for three connections at a time."""
-    vm = start("vm-few", PROXY, "--any-member", "-m", run + "/t/b.sock",
+    vm = start("vm-few", PROXY, "-v", "--any-member", "-m", run + "/t/b.sock",
                "-l", "vmshm:80", "-c", f"tcp:127.0.0.1:{server.port}")
     host = start("host-few", PROXY, "-m", run + "/t/host.sock", "-n", "3",
                  "-l", f"tcp:127.0.0.1:{few}", "-c", "vmshm:4:80",
@@ -342,6 +345,39 @@ def noise_is_counted(began):
     noise(1)
     ok(soon(lambda: said("host-few", ": 80 more lines were held back") == 1),
        "and one that counts the others, later")
+
+
+def fill(port, patience):
+    """A connection to a server that does not read, and all that goes into it."""
+    s = connect(port, b"stuck")
+    s.settimeout(patience)
+    try:
+        while s.send(bytes(1 << 16)):
+            pass
+    except TimeoutError:
+        pass
+    return s
+
+
+def resets_while_nothing_moves():
+    for half_closed, name in (False, "that fills the path to a server that does not read"), (
+            True, "that has ended its stream and waits"):
+        before = said("vm-few", " bytes to the VM, ")
+        socks = [connect(few, b"stuck") if half_closed else fill(few, 0.5) for _ in range(3)]
+        if half_closed:
+            for s in socks:
+                s.shutdown(socket.SHUT_WR)
+            time.sleep(0.2)
+        for s in socks:
+            reset(s)
+        try:
+            good = echo_of(few, b"x") == b"x"
+        except OSError:
+            good = False
+        ok(good, f"the reset of a client {name} makes room for others")
+        ok(soon(lambda: said("vm-few", " bytes to the VM, ") == before + 4),
+           "and what it had in the VM ends")
+    server.free.set()
 
 
 def mistakes():
@@ -398,6 +434,7 @@ def main():
     many()
     limit()
     mistakes()
+    resets_while_nothing_moves()
     noise_is_counted(began)
     for p in few_ones:
         p.terminate()

@@ -30,6 +30,7 @@ struct link {
 	bool is_ready;			/* in proxy->ready */
 	bool vm_open, fd_open;		/* connected */
 	bool can_read, can_write;	/* fd: as epoll said, until EAGAIN */
+	bool fd_reset;			/* as epoll said: its peer is gone, not in order */
 	bool up_done, down_done;	/* fd to VM, VM to fd: its end was carried over */
 	uint64_t up, down;		/* bytes */
 };
@@ -184,9 +185,15 @@ static enum outcome go_on(struct link *l)
 
 	if (up == IS_BROKEN)
 		return up;
+	/* What came before the reset is carried over as far as there is room now. */
+	if (l->fd_reset && up != HAS_MORE)
+		return IS_BROKEN;
 	down = go_down(l);
 	if (down == IS_BROKEN)
 		return down;
+	/* Neither does go_down() look at the VM while the descriptor takes nothing. */
+	if (!l->can_write && vmshm_events(l->vm, 0) & POLLERR)
+		return IS_BROKEN;
 	/* All is delivered, and the VM's process wants no more either: nobody is there. */
 	if (l->down_done && (l->up_done || vmshm_events(l->vm, 0) & POLLHUP))
 		return IS_OVER;
@@ -213,6 +220,9 @@ static bool is_open(struct link *l)
 		getsockopt(l->fd, SOL_SOCKET, SO_ERROR, &err, &len);
 		l->fd_open = !err;
 	}
+	/* Nobody waits for the VM's answer any more. */
+	if (!err && l->fd_reset && !l->vm_open)
+		err = ECONNRESET;
 	if (err)
 		end(l, true, strerror(err));
 	return !err && l->vm_open && l->fd_open;
@@ -240,6 +250,9 @@ static int on_fd(sd_event_source *source, int fd, uint32_t events, void *arg)
 		l->can_read = true;
 	if (events & ~(uint32_t)(EPOLLIN | EPOLLRDHUP))
 		l->can_write = true;
+	/* Before that it is the connect that failed; EPOLLHUP alone is two orderly ends. */
+	if (events & EPOLLERR && l->fd_open)
+		l->fd_reset = true;
 	make_ready(l);
 	return 0;
 }

@@ -23,10 +23,11 @@ static bool full(struct proxy *p)
 	return true;
 }
 
+/* One that waits for descriptors or memory goes on waiting: see on_retry(). */
 static void listen_on(struct forward *f, bool on)
 {
 	if (f->io)
-		sd_event_source_set_enabled(f->io, on ? SD_EVENT_ON : SD_EVENT_OFF);
+		sd_event_source_set_enabled(f->io, on && !f->retry ? SD_EVENT_ON : SD_EVENT_OFF);
 }
 
 static int on_retry(sd_event_source *source, uint64_t usec, void *arg)
@@ -61,7 +62,8 @@ static int on_client(sd_event_source *source, int listen_fd, uint32_t events, vo
 		say_often(f->proxy,
 			  "%s: a connection can't be accepted: %s; trying again in a second",
 			  f->from.text, strerror(errno));
-		if (sd_event_add_time_relative(f->proxy->event, &f->retry, CLOCK_MONOTONIC,
+		if (!f->retry &&
+		    sd_event_add_time_relative(f->proxy->event, &f->retry, CLOCK_MONOTONIC,
 					       RETRY_USEC, 0, on_retry, f) >= 0)
 			listen_on(f, false);
 	}

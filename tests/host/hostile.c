@@ -195,6 +195,84 @@ static void against(struct two *t, struct victim *v, const struct lie *lie)
 		diag("a turn took %lu ms", (unsigned long)longest);
 }
 
+/* ---- connections that are accepted with a ring that is not there ---- */
+
+static void accept_forged(struct peer *p)
+{
+	struct conn none = { .id = 1, .ring_off = p->half_size };
+	struct vmshm_ctl in, out;
+
+	while (vmshm_queue_filled(&p->ctl_rx) > 0) {
+		vmshm_copy_once(&in, &peer_ctl(p->theirs)[vmshm_queue_slot(&p->ctl_rx)],
+				sizeof(in));
+		vmshm_queue_advance(&p->ctl_rx);
+		if (in.type != VMSHM_CTL_CONNECT)
+			continue;
+		none.gen++;
+		none.peer_id = in.src_id;
+		none.peer_gen = in.src_gen;
+		out = peer_message(p, &none, VMSHM_CTL_ACCEPT);
+		peer_say(p, &out);
+	}
+}
+
+/* Until it is killed; a byte into @told when it begins. As lie_for() otherwise. */
+static void forge(int told)
+{
+	static struct peer p;
+	bool tell = true;
+
+	peer_open(&p, HOST);
+	peer_new_epoch(&p);
+	for (;;) {
+		if (p.up && vmshm_word_read(&p.theirs->epoch) == p.peer_epoch) {
+			if (tell && write(told, "", 1) != 1)
+				_exit(1);
+			tell = false;
+			accept_forged(&p);
+			continue;
+		}
+		peer_step(&p);
+		if (!p.up && peer_random(&p) % 20000 == 0)
+			peer_new_epoch(&p);
+	}
+}
+
+static void against_forged(struct two *t, struct victim *v)
+{
+	struct pollfd fd = { .events = POLLIN };
+	struct vmshm_sock *s;
+	pid_t liar;
+	int told[2];
+	u64 since;
+
+	fflush(stdout);
+	need(!pipe(told), "pipe: %s", strerror(errno));
+	liar = fork();
+	need(liar >= 0, "fork: %s", strerror(errno));
+	if (!liar) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		joined_daemon = &t->d;
+		forge(told[1]);
+	}
+	fd.fd = told[0];
+	/* A moment more: what the last lies left in the segment may part them once again. */
+	since = now_ms();
+	need(pumped(t, now_ms() - since > 100 && poll(&fd, 1, 0) == 1 &&
+		    vmshm_host_peer_up(v->h, VM)), "the liar does not begin");
+	ok(errno_of_sock(vmshm_connect(v->h, VM, 5000, PATIENCE)) == ECONNRESET,
+	   "accepted with a ring that is not there: who waits for it gets ECONNRESET");
+	s = vmshm_connect(v->h, VM, 5000, 0);
+	ok(s && pumped(t, vmshm_connected(s)) && errno_of(vmshm_connected(s)) == ECONNRESET &&
+	   errno_of(vmshm_connected(s)) == ECONNRESET,
+	   "who does not wait is told so later, each time");
+	vmshm_close(s);
+	kill(liar, SIGKILL);
+	waitpid(liar, NULL, 0);
+	close(told[0]);
+	close(told[1]);
+}
+
 /* hostile [LIE]: those whose name contains LIE. */
 int main(int argc, char **argv)
 {
@@ -212,6 +290,8 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < nr_lies; i++)
 		if (argc < 2 || strstr(lies[i].name, argv[1]))
 			against(&t, &v, &lies[i]);
+	if (argc < 2)
+		against_forged(&t, &v);
 	/* Whatever was said, it can be talked to again. */
 	against(&t, &v, &lies[0]);
 	two_end(&t);

@@ -245,6 +245,7 @@ void end_peer_done(struct vmshm_sock *s, bool reset)
 void end_refuse_ring(struct vmshm_sock *s)
 {
 	s->state = END_OPEN;
+	s->refused = true;
 	end_reset(s, "the peer accepted with a ring that is not there");
 }
 

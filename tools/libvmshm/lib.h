@@ -147,6 +147,7 @@ struct vmshm_sock {
 	int err;			/* what the program is told, once */
 	u32 shut, peer_shut;
 	bool reset;			/* not an orderly end */
+	bool refused;			/* END_OPEN for the DONEs only: the connect failed */
 	bool released;			/* no program uses it any more */
 	bool tabled;			/* in chan->table and chan->ends */
 	bool queued_on;			/* in a listener's queue */

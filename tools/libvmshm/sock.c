@@ -130,8 +130,8 @@ struct vmshm_sock *vmshm_connect(struct vmshm_host *h, unsigned int cid, unsigne
 	err = 0;
 	if (wait_until(h, is_decided, s, timeout_ms))
 		err = errno == EAGAIN ? ETIMEDOUT : errno;
-	else if (s->state == END_DEAD)
-		err = s->err;
+	else if (vmshm_connected(s) < 0)
+		err = errno;
 	if (!err)
 		return s;
 	vmshm_close(s);
@@ -140,6 +140,10 @@ struct vmshm_sock *vmshm_connect(struct vmshm_host *h, unsigned int cid, unsigne
 
 int vmshm_connected(struct vmshm_sock *s)
 {
+	if (s->refused) {
+		errno = ECONNRESET;
+		return -1;
+	}
 	if (s->state == END_OPEN)
 		return 1;
 	if (s->state != END_DEAD)

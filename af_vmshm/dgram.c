@@ -11,6 +11,7 @@
 #include <linux/poll.h>
 #include <linux/sched/clock.h>
 #include <linux/sched/signal.h>
+#include "busy_poll.h"
 #include "trace.h"
 #include "transfer.h"
 
@@ -415,7 +416,7 @@ static bool arm_all(struct vmshm_sock *vs, bool beyond)
 }
 
 /* Is there anything to look at?  A hint, for who looks again and again. */
-static bool may_be_ready(void *arg)
+static __always_inline bool may_be_ready(void *arg)
 {
 	struct vmshm_sock *vs = arg;
 	struct vmshm_end *end;

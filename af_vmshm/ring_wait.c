@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Waiting for bytes or for space: arming the events, looking from beside the
- * locks, the adaptive busy-poll (of datagrams, too), and the sleep.  What is
- * done with the bytes is in stream.c.
+ * locks, what the adaptive busy-poll learns (its loop is in busy_poll.h), and the
+ * sleep.  What is done with the bytes is in stream.c.
  *
  * Busy-poll, in the spirit of KVM's halt polling: a wait that the poll ended
  * sets the window to a few times what it took, one that it did not end halves
@@ -19,11 +19,11 @@
  */
 #include <linux/sched/clock.h>
 #include <linux/sched/signal.h>
+#include "busy_poll.h"
 #include "vmshm.h"
 
 #define SPIN_LEAST_NS	10000
 #define SPIN_BACKOFF	512	/* waits between two trials, at the most */
-#define SPIN_LOOKS	8	/* looks between two readings of the clock */
 #define SLEEP_MOST_NS	(10 * NSEC_PER_MSEC)
 
 /* Bytes that can be read, a hint; 0 once the ring is closed. */
@@ -223,7 +223,7 @@ static const struct wait_kind for_data = { vmshm_end_readable, rx_over, vmshm_en
 static const struct wait_kind for_space = { vmshm_end_writable, tx_over, vmshm_end_arm_tx };
 
 /* How long to look before sleeping, in ns. */
-static u32 spin_window(struct vmshm_sock *vs, struct vmshm_spin *spin)
+u32 vmshm_spin_window(struct vmshm_sock *vs, struct vmshm_spin *spin)
 {
 	int mode = READ_ONCE(vs->busy_poll);
 
@@ -253,8 +253,11 @@ void vmshm_sleep_learn(struct vmshm_spin *spin, u64 took)
 		spin->sleep_ns += (ns - spin->sleep_ns) / 16;
 }
 
-static void spin_learn(struct vmshm_spin *spin, u64 took, bool hit)
+/* A look of @took ns was the end of the wait, or not. */
+void vmshm_spin_learn(struct vmshm_sock *vs, struct vmshm_spin *spin, u64 took, bool hit)
 {
+	if (READ_ONCE(vs->busy_poll) != VMSHM_BUSY_POLL_ADAPTIVE)
+		return;
 	if (hit && spin->sleep_ns && took > spin->sleep_ns)
 		hit = false;
 	if (hit) {
@@ -270,46 +273,6 @@ static void spin_learn(struct vmshm_spin *spin, u64 took, bool hit)
 	}
 }
 
-/**
- * vmshm_busy_poll - look for a while before sleeping
- * @vs: whose setting counts
- * @spin: what earlier waits taught; brought up to date
- * @over: is the wait over?  Called again and again
- * @arg: for it
- * @stats: counts
- *
- * Returns true when the wait is over.
- */
-bool vmshm_busy_poll(struct vmshm_sock *vs, struct vmshm_spin *spin, bool (*over)(void *arg),
-		     void *arg, struct vmshm_stats *stats)
-{
-	u32 window = spin_window(vs, spin);
-	bool hit = false;
-	u64 start, now;
-
-	if (!window)
-		return false;
-	start = local_clock();
-	do {
-		int looks = SPIN_LOOKS;
-
-		while (looks-- && !hit) {
-			hit = over(arg);
-			if (!hit)
-				cpu_relax();
-		}
-		now = local_clock();
-	} while (!hit && !need_resched() && !signal_pending(current) && now - start < window);
-
-	if (READ_ONCE(vs->busy_poll) == VMSHM_BUSY_POLL_ADAPTIVE)
-		spin_learn(spin, now - start, hit);
-	if (hit)
-		stats->poll_hits++;
-	else
-		stats->poll_misses++;
-	return hit;
-}
-
 struct ring_look {
 	struct sock *sk;
 	struct vmshm_end *end;
@@ -317,7 +280,7 @@ struct ring_look {
 	u64 want;
 };
 
-static bool ring_over(void *arg)
+static __always_inline bool ring_over(void *arg)
 {
 	struct ring_look *look = arg;
 
@@ -326,11 +289,12 @@ static bool ring_over(void *arg)
 
 /*
  * Who is awake goes on at @enough bytes, who sleeps is woken at @want.  Returns 0
- * when it is worth looking again, or a negative errno.
+ * when it is worth looking again, or a negative errno.  Inline, as the poll is, so
+ * that what @kind names is called directly: a look is that and hardly more.
  */
-static long ring_wait(struct sock *sk, struct vmshm_end *end, u64 enough, u64 want, long *timeo,
-		      const struct wait_kind *kind, struct vmshm_spin *spin,
-		      struct vmshm_stats *stats)
+static __always_inline long ring_wait(struct sock *sk, struct vmshm_end *end, u64 enough, u64 want,
+				      long *timeo, const struct wait_kind *kind,
+				      struct vmshm_spin *spin, struct vmshm_stats *stats)
 {
 	struct ring_look look = { .sk = sk, .end = end, .kind = kind, .want = enough };
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);

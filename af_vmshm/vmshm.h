@@ -449,8 +449,8 @@ __poll_t vmshm_dgram_poll(struct file *file, struct socket *sock, poll_table *wa
 /* ring_wait.c */
 long vmshm_wait_rx(struct sock *sk, struct vmshm_end *end, u64 want, long *timeo);
 long vmshm_wait_tx(struct sock *sk, struct vmshm_end *end, u64 enough, u64 want, long *timeo);
-bool vmshm_busy_poll(struct vmshm_sock *vs, struct vmshm_spin *spin, bool (*over)(void *arg),
-		     void *arg, struct vmshm_stats *stats);
+u32 vmshm_spin_window(struct vmshm_sock *vs, struct vmshm_spin *spin);
+void vmshm_spin_learn(struct vmshm_sock *vs, struct vmshm_spin *spin, u64 took, bool hit);
 void vmshm_sleep_learn(struct vmshm_spin *spin, u64 took);
 bool vmshm_pause_tx(struct sock *sk, struct vmshm_end *end);
 

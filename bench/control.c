@@ -43,13 +43,15 @@ json_t *control_receive(int fd, char error[200])
 	ssize_t n;
 
 	do {
-		n = recv(fd, line + len, 1, 0);
+		/* A record holds a line; of a stream, what follows the line stays there. */
+		n = recv(fd, line + len, opt.seqpacket ? sizeof(line) - len : 1, 0);
 		if (n <= 0) {
 			snprintf(error, 200, "control connection: %s",
 				 n ? strerror(errno) : "the other side has gone");
 			return NULL;
 		}
-	} while (line[len++] != '\n' && len < sizeof(line));
+		len += n;
+	} while (line[len - 1] != '\n' && len < sizeof(line));
 	object = json_loadb(line, len, 0, &why);
 	if (!object) {
 		snprintf(error, 200, "not a vmshm_perf at the other side (%s)", why.text);

@@ -24,7 +24,7 @@ static struct test test = {
 
 enum {
 	OPT_RR = 256, OPT_CRR, OPT_BUSY_POLL, OPT_BUFFER, OPT_FAMILY, OPT_FILE, OPT_OUT,
-	OPT_OUTSTANDING, OPT_RATE,
+	OPT_OUTSTANDING, OPT_RATE, OPT_SEQPACKET,
 };
 
 void die(const char *format, ...)
@@ -64,6 +64,8 @@ static const struct argp_option argp_options[] = {
 	{ "one-off", '1', NULL, 0, "server: end after one test", 1 },
 	{ "port", 'p', "PORT", 0, "port of the server (5201)", 1 },
 	{ "family", OPT_FAMILY, "FAMILY", 0, "vmshm (default), vsock, tcp or unix", 1 },
+	{ "seqpacket", OPT_SEQPACKET, NULL, 0,
+	  "records (SOCK_SEQPACKET) instead of a stream; not for tcp", 1 },
 	{ "time", 't', "SECS", 0, "send for that long (10)", 2 },
 	{ "bytes", 'n', "BYTES", 0, "send that much instead (K, M, G mean powers of 1024)", 2 },
 	{ "blockcount", 'k', "COUNT", 0, "send that many messages instead", 2 },
@@ -146,6 +148,10 @@ static void check(struct argp_state *state)
 		argp_error(state, "-t, -n and -k exclude each other");
 	if (test.busy_poll != NO_BUSY_POLL && opt.family != VMSHM)
 		argp_error(state, "--busy-poll is for --family vmshm");
+	if (opt.seqpacket && opt.family == TCP)
+		argp_error(state, "--seqpacket: tcp has no records; take another --family");
+	if (opt.seqpacket && (test.kind == TRANSFER || opt.out_path))
+		argp_error(state, "--seqpacket is not for --file and --out, which send a stream");
 	if (test.reverse && test.kind != STREAM)
 		argp_error(state, "-R is for throughput, not for --rr, --crr or --file");
 	if (test.kind == CRR && (test.streams > 1 || test.bytes))
@@ -165,7 +171,7 @@ static void check(struct argp_state *state)
 			   test.kind != STREAM || test.streams > 1 || test.reverse ||
 			   test.buffer || test.busy_poll != NO_BUSY_POLL))
 		argp_error(state,
-			   "the client says what the test is; -s takes -p, -1, --family, --out");
+			   "the client says what the test is; -s takes -p, -1, --family, --seqpacket, --out");
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -188,6 +194,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			if (!strcmp(arg, family_names[opt.family]))
 				return 0;
 		argp_error(state, "--family %s: expected vmshm, vsock, tcp or unix", arg);
+		break;
+	case OPT_SEQPACKET:
+		opt.seqpacket = true;
 		break;
 	case 't':
 		test.seconds = time_of(state, "-t", arg, 0.01);

@@ -124,7 +124,8 @@ static int set_options(int fd, const struct test *test)
 
 static int new_socket(int family)
 {
-	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int type = opt.seqpacket ? SOCK_SEQPACKET : SOCK_STREAM;
+	int fd = socket(family, type | SOCK_CLOEXEC, 0);
 
 	if (fd < 0 && is_vm() && (errno == EAFNOSUPPORT || errno == ESOCKTNOSUPPORT))
 		die("this kernel has no %s sockets: load the module (modprobe %s)",

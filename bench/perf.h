@@ -39,6 +39,7 @@ struct options {
 	bool one_off;		/* server: ends after one test */
 	bool json;
 	bool verbose;
+	bool seqpacket;		/* records instead of a stream of bytes */
 	unsigned int port;
 	unsigned int outstanding;	/* client: requests at a time */
 	double rate;		/* client: requests a second, 0 is one after the other */

@@ -37,8 +37,9 @@ void report_start(const struct test *t)
 	intervals = json_array();
 	if (opt.json)
 		return;
-	printf("connected to %s, family %s: %s, %zu-byte messages, %u stream%s%s\n",
-	       net_name(where), family_names[opt.family], kind_names[t->kind], t->len,
+	printf("connected to %s, family %s%s: %s, %zu-byte messages, %u stream%s%s\n",
+	       net_name(where), family_names[opt.family],
+	       opt.seqpacket ? ", records" : "", kind_names[t->kind], t->len,
 	       t->streams, t->streams > 1 ? "s" : "", t->reverse ? ", server sends" : "");
 	fflush(stdout);
 }
@@ -207,7 +208,8 @@ static void report_json(const struct test *t, const struct side *client,
 	if (t->kind == TRANSFER)
 		json_object_set_new(end, "sums_agree",
 				    json_boolean(!strcmp(client->sha256, server->sha256)));
-	all = json_pack("{s{ss ss so} so so}", "start", "family", family_names[opt.family],
+	all = json_pack("{s{ss ss ss so} so so}", "start", "family", family_names[opt.family],
+			"type", opt.seqpacket ? "seqpacket" : "stream",
 			"peer", net_name(where), "test", test_pack(t),
 			"intervals", intervals, "end", end);
 	json_dumpf(all, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(12));

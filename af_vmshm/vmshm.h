@@ -17,7 +17,8 @@
  *   lock_sock()          serialises system calls that change a socket's state;
  *                        never taken by the worker, the interrupt or removal
  *   chan->mutex          handshake, control messages, starting connects
- *   sock->aq_lock        a listener's queue of ends
+ *   vmshm_table_lock     bound sockets, list of sockets
+ *   sock->aq_lock        a listener's queue of ends, a datagram socket's
  *   lanes_lock, lane->lock   who sends datagrams where, who watches (lane.c);
  *                        the second one is taken in hard interrupts
  *   end->tx_mutex, end->rx_mutex   the pieces of one record (not for streams)
@@ -28,7 +29,6 @@
  *   chan->ctl_lock       outgoing control queue
  *   chan->pend_tx_lock   outgoing pending queue
  *   chan->pend_rx_lock   incoming pending queue; taken in hard interrupts
- *   vmshm_table_lock     bound sockets, list of sockets (leaf)
  *
  * References
  *

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Plans: plain text files that say what is compared (docs/STUDY.md has the format).
+"""Plans: plain text files that say what is compared. Their format:
 
 [plan]      title, repetitions, seconds (of one measurement), quiet (cores that
             others may use during a sample; 0.25)

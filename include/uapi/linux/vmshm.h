@@ -30,7 +30,7 @@
 #define PF_VMSHM AF_VMSHM
 
 /* Context identifiers (CIDs): a VM's address. */
-#define VMSHM_CID_ANY		0xffffffffU	/* bind: any; never a peer */
+#define VMSHM_CID_ANY		0xffffffffU	/* bind: any; a datagram: this VM */
 #define VMSHM_CID_HYPERVISOR	0U		/* reserved, ENODEV */
 #define VMSHM_CID_LOCAL		1U		/* this VM itself */
 #define VMSHM_CID_HOST		2U		/* a host process */

@@ -11,7 +11,9 @@
             shell command that fails, and says why, where the machine can't do it)
 [load X]    what: about, unit, better (more or less), value (a path into the
             command's JSON, or /regular expression/), vary NAME (values, each
-            tried), keep (more paths to keep), places; then the commands of its sides:
+            tried), keep (more paths to keep), places, ours (the side that the
+            others are compared with, the first unless said; - where they are no
+            competitors); then the commands of its sides:
             side NAME = command, side NAME at PLACE = command where it differs
             there, value NAME = where a side's figure stands differently
 
@@ -92,8 +94,8 @@ class Load:
             raise Wrong("a load wants a side at least")
         self.names = names
         self.ours = self.ours or names[0]
-        if self.ours not in names:
-            raise Wrong(f"ours = {self.ours}: expected one of its sides, {' '.join(names)}")
+        if self.ours not in names + ["-"]:
+            raise Wrong(f"ours = {self.ours}: expected one of its sides, {' '.join(names)}, or -")
 
     def command(self, side, place):
         """A side's command at a place, or None where it does not run."""

@@ -296,6 +296,44 @@ static void flight_used_up(void)
 	daemon_end(&d);
 }
 
+/* It left its buffer full, then it read: what keeps it waiting is the host's shortage. */
+static void reads_in_time(void)
+{
+	struct vmshmd d;
+	int64_t value;
+	int socket, fd, release;
+	unsigned int n = 0;
+	pid_t pid;
+
+	daemon_prepare(&d);
+	d.uid = NOBODY_UID;
+	d.descriptors = 256;
+	daemon_config(&d, crowd);
+	daemon_run(&d, NULL);
+	need(soon(daemon_said(&d, "vmshmd: ready")), "the daemon is not ready; see %s", d.log);
+	socket = fake_connect(&d, "b-c", "b");
+	need(soon(daemon_said(&d, "member b: connected")), "b is not let in");
+	/* Its buffer is full by now. */
+	sleep_ms(500);
+	pid = fill_flight(&release);
+	n = unread(socket);
+	need(soon(daemon_said(&d, "member b: sending waits: Too many references")),
+	     "there is no shortage");
+	sleep_ms(5500);
+	ok(!daemon_said(&d, "member b: dropped"),
+	   "who has read is not dropped while the daemon can't send");
+	close(release);
+	waitpid(pid, NULL, 0);
+	while (n < fake_messages(2, 32) && fake_receive(socket, &value, &fd, PATIENCE) == 1) {
+		n++;
+		if (fd >= 0)
+			close(fd);
+	}
+	ok(n == fake_messages(2, 32), "and gets all of its %u messages", n);
+	close(socket);
+	daemon_end(&d);
+}
+
 /* ---- a daemon that may do nothing ---- */
 
 static bool may_connect(const struct vmshmd *d, const char *member, uid_t uid, gid_t gid)
@@ -345,6 +383,7 @@ int main(void)
 	out_of_memory();
 	never_reads();
 	flight_used_up();
+	reads_in_time();
 	without_privileges();
 	return done();
 }

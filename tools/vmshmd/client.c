@@ -143,6 +143,15 @@ static void wait_for_room(struct client *client)
 					   UNREAD_USEC, 0, on_unread, client);
 }
 
+/* There is room: what has to be waited for now is not the client's doing. */
+static void stop_unread(struct client *client)
+{
+	int err = errno;
+
+	client->unread = sd_event_source_disable_unref(client->unread);
+	errno = err;
+}
+
 void client_start(struct client *client)
 {
 	struct seat *seat = client->seat;
@@ -152,7 +161,7 @@ void client_start(struct client *client)
 
 	while (message(seat, record_sent(seat->kept), &value, &fd)) {
 		if (!send_message(client->fd, record_send(seat->kept), value, fd)) {
-			client->unread = sd_event_source_disable_unref(client->unread);
+			stop_unread(client);
 			continue;
 		}
 		if (errno == EINTR)
@@ -166,6 +175,7 @@ void client_start(struct client *client)
 			if (say_may(&client->say_limit, seat->name))
 				say("segment %s: member %s: sending waits: %s", seat->segment->name,
 				    seat->name, strerror(errno));
+			stop_unread(client);
 			sd_event_source_set_io_events(client->io, EPOLLIN | EPOLLRDHUP);
 			if (sd_event_add_time_relative(client_event(client), &client->retry,
 						       CLOCK_MONOTONIC, RETRY_USEC, 0, on_retry,

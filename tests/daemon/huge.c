@@ -149,6 +149,49 @@ static void pages_taken_away(void)
 }
 #endif
 
+/* A member's half is punched out and taken by others while the daemon is away. */
+static void restarted_when_short(void)
+{
+	const struct vmshm_channel *c;
+	struct vmshmd kept;
+	struct fake a, b;
+	pid_t worker;
+	long left;
+	u8 *hog;
+
+	daemon_start_kept(&kept, configuration);
+	need(fake_join(&a, &kept, "a-b", "a", 2, 2) && fake_join(&b, &kept, "a-b", "b", 2, 2),
+	     "a and b are not served");
+	c = fake_channel(&b, 0);
+	memset(a.map + c->half_off[0], 0xaa, c->half_size);
+	worker = daemon_worker(&kept);
+	need(!fallocate(a.memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)c->half_off[0],
+			(off_t)c->half_size), "fallocate: %s", strerror(errno));
+	left = pages_left();
+	hog = mmap(NULL, (size_t)left * PAGE_SIZE_HUGE, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_POPULATE, -1, 0);
+	need(hog != MAP_FAILED, "%ld huge pages cannot be taken: %s", left, strerror(errno));
+	kill(worker, SIGKILL);
+	ok(daemon_ready_again(&kept, worker) && soon(daemon_said(&kept, "vmshmd: ready") == 2) &&
+	   daemon_said(&kept, "taken over: 1 segment, 2 connections") == 1,
+	   "a restart keeps a segment whose pages others have");
+	ok(daemon_said(&kept, "segment a-b: huge pages that were given back are taken: ") == 1,
+	   "the log says that they are missing");
+	fake_leave(&a);
+	ok(soon(presence(&b, 0) == 2), "who goes is found gone");
+	munmap(hog, (size_t)left * PAGE_SIZE_HUGE);
+	left = pages_left();
+	worker = daemon_worker(&kept);
+	kill(worker, SIGKILL);
+	ok(daemon_ready_again(&kept, worker) && soon(daemon_said(&kept, "vmshmd: ready") == 3) &&
+	   fake_join(&a, &kept, "a-b", "a", 2, 2) && pages_left() < left,
+	   "and a restart when there are some again reserves them");
+	memset(a.map + c->half_off[0], 0xaa, c->half_size);
+	fake_leave(&a);
+	fake_leave(&b);
+	daemon_end(&kept);
+}
+
 int main(void)
 {
 	long before = pool("nr_hugepages");
@@ -170,6 +213,7 @@ int main(void)
 	pages_taken_away();
 #endif
 	daemon_end(&d);
+	restarted_when_short();
 	ok(set_pool(before), "the huge pages are given back to the host");
 	return done();
 }

@@ -10,7 +10,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -212,6 +214,77 @@ static void other_configuration(void)
 	daemon_end(&d);
 }
 
+/* ---- a descriptor is lost ---- */
+
+/* Tell the keeper in the worker's name to let go of a descriptor, as root may. */
+static void lose(const struct vmshmd *d, const char *name)
+{
+	static const char variable[] = "NOTIFY_SOCKET=/proc/self/fd/";
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(struct ucred))];
+	} control = { .space = "" };
+	struct ucred who = { .pid = daemon_worker(d) };
+	char text[64], path[64], environment[8192], *found;
+	struct iovec iov = { text, 0 };
+	struct msghdr msg = {
+		.msg_name = &address, .msg_namelen = sizeof(address),
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = &control, .msg_controllen = sizeof(control),
+	};
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/environ", who.pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	need(fd >= 0, "open %s: %s", path, strerror(errno));
+	iov.iov_len = (size_t)read(fd, environment, sizeof(environment));
+	close(fd);
+	found = memmem(environment, iov.iov_len, variable, sizeof(variable) - 1);
+	need(found, "the worker has no NOTIFY_SOCKET");
+	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/%d/fd/%d", who.pid,
+		 atoi(found + sizeof(variable) - 1));
+	iov.iov_len = (size_t)snprintf(text, sizeof(text), "FDSTOREREMOVE=1\nFDNAME=%s", name);
+	control.header.cmsg_level = SOL_SOCKET;
+	control.header.cmsg_type = SCM_CREDENTIALS;
+	control.header.cmsg_len = CMSG_LEN(sizeof(who));
+	memcpy(CMSG_DATA(&control.header), &who, sizeof(who));
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	need(sendmsg(fd, &msg, 0) == (ssize_t)iov.iov_len, "sendmsg: %s", strerror(errno));
+	close(fd);
+}
+
+static void one_is_lost(void)
+{
+	unsigned int kept, started;
+	struct fake a, b;
+	struct vmshmd d;
+	u64 count = 1;
+
+	daemon_start_kept(&d, MEMBERS_AB "segments = ( " COUPLE_AB " );\n");
+	/* A keeper that has started a worker again has a timer for it. */
+	need(restart(&d, 0), "it does not start again");
+	kept = daemon_fds(&d);
+	lose(&d, "m0");
+	need(soon(daemon_fds(&d) == kept - 1), "the keeper does not let go of m0");
+	started = daemon_said(&d, "vmshmd: ready");
+	ok(restart(&d, 0) && daemon_said(&d, "segment a-b: not all of it was kept") == 1,
+	   "a segment of which a descriptor was lost is not taken over");
+	ok(daemon_said(&d, "vmshmd: ready") == started + 1 && soon(daemon_fds(&d) == kept) &&
+	   !daemon_said(&d, "another process listens") && fake_join(&b, &d, "a-b", "b", 2, 2),
+	   "it is made anew at once, and nothing of the old one is kept");
+	ok(restart(&d, 0) && fake_join(&a, &d, "a-b", "a", 2, 2) &&
+	   !memcmp(fake_header(&a)->uuid, fake_header(&b)->uuid, 16) && daemon_fds(&d) == kept + 2,
+	   "the next restart takes over the new one");
+	while (bell_rings(a.own.fds[0], 50))
+		;
+	ok(write(b.peers[0].fds[0], &count, sizeof(count)) == sizeof(count) &&
+	   bell_rings(a.own.fds[0], PATIENCE), "with its doorbells");
+	fake_leave(&a);
+	fake_leave(&b);
+	daemon_end(&d);
+}
+
 /* ---- another program ---- */
 
 static void copy(const char *from, const char *to, bool other_version)
@@ -374,6 +447,7 @@ int main(int argc, char **argv)
 	fifty_restarts();
 	meanwhile();
 	other_configuration();
+	one_is_lost();
 	upgrade();
 	ends();
 	return done();

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* ---- to ---- */
@@ -121,6 +122,27 @@ static bool take_all(struct segment *s)
 	return true;
 }
 
+/*
+ * Not all of it is there. Its sockets refuse from now on, though the one who
+ * keeps them has not let go of them yet: a successor of this name is to have
+ * their paths. What was taken is dropped like the rest, or the next segment of
+ * this number would be kept under names that stand for this one's descriptors.
+ */
+static void give_up(struct segment *s)
+{
+	say("segment %s: not all of it was kept (is FileDescriptorStoreMax= too small?): "
+	    "it is made anew, and VMs that use the old one have to plug out and in", s->name);
+	for (u32 i = 0; i < s->nr_seats; i++) {
+		int fd = keep_take(keep_name('l', s->keep_id, i));
+
+		if (fd < 0)
+			continue;
+		shutdown(fd, SHUT_RDWR);
+		close(fd);
+	}
+	segment_forget(s);
+}
+
 static struct segment *restore(u32 id)
 {
 	struct segment *s = calloc(1, sizeof(*s));
@@ -144,9 +166,7 @@ static struct segment *restore(u32 id)
 		s->kept = true;
 		if (take_all(s))
 			return s;
-		say("segment %s: not all of it was kept (is FileDescriptorStoreMax= too small?): "
-		    "it is made anew, and VMs that use the old one have to plug out and in",
-		    s->name);
+		give_up(s);
 	}
 	/* Its other descriptors go with what nobody took. */
 	keep_drop(keep_name('r', id, -1));

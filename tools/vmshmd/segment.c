@@ -38,19 +38,43 @@ static u64 huge_pages_free(void)
 	return pages;
 }
 
-/* Map @len bytes of the memfd; for huge pages this reserves them too. */
-static u8 *map_shared(int memfd, u64 len)
+/* Map @len bytes of the memfd; for huge pages this reserves them too, unless @flags say. */
+static u8 *map_shared(int memfd, u64 len, int flags)
 {
-	void *map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
+	void *map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | flags, memfd, 0);
 
 	return map == MAP_FAILED ? NULL : map;
 }
 
-/* Its start is what the daemon touches; in huge pages, all of it. */
+/*
+ * Punched huge pages lose their reservation; without one, whoever touches them
+ * next is killed when the host has none left. Mapping reserves again.
+ */
+static void reserve_again(struct segment *s)
+{
+	u8 *map = map_shared(s->memfd, s->geometry.size, 0);
+
+	if (map)
+		munmap(map, s->geometry.size);
+	else
+		say("segment %s: huge pages that were given back are taken: %" PRIu64
+		    " are free; raise vm.nr_hugepages", s->name, huge_pages_free());
+}
+
+/*
+ * What the daemon touches: the start, with huge pages the sides, too. Of new
+ * ones all are reserved by this. Those of a segment that is kept may have been
+ * punched out and be somebody else's now, which is no reason to let go of it:
+ * what the daemon touches there is guarded.
+ */
 int segment_map(struct segment *s)
 {
-	s->map_len = s->huge ? s->geometry.size : s->geometry.side_off;
-	s->map = map_shared(s->memfd, s->map_len);
+	const struct geometry *g = &s->geometry;
+
+	s->map_len = !s->huge ? g->side_off : s->kept ? g->half_off : g->size;
+	s->map = map_shared(s->memfd, s->map_len, s->huge && s->kept ? MAP_NORESERVE : 0);
+	if (s->map && s->huge && s->kept)
+		reserve_again(s);
 	return s->map ? 0 : -1;
 }
 
@@ -366,21 +390,6 @@ static bool give_back(struct segment *s, u64 off, u64 len)
 	}
 	return !fallocate(s->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off,
 			  (off_t)len);
-}
-
-/*
- * Punched huge pages lose their reservation; without one, whoever touches them
- * next is killed when the host has none left. Mapping reserves again.
- */
-static void reserve_again(struct segment *s)
-{
-	u8 *map = map_shared(s->memfd, s->geometry.size);
-
-	if (map)
-		munmap(map, s->geometry.size);
-	else
-		say("segment %s: huge pages that were given back are taken: %" PRIu64
-		    " are free; raise vm.nr_hugepages", s->name, huge_pages_free());
 }
 
 bool segment_wipe_some(struct seat *seat)

@@ -61,7 +61,7 @@ struct segment {
 	bool thp;
 	int numa_node;		/* -1: any */
 	int memfd;
-	u8 *map;		/* header and tables; with huge pages all of it */
+	u8 *map;		/* header and tables; with huge pages the sides at least */
 	u64 map_len;
 	u32 nr_seats;
 	struct seat *seats;

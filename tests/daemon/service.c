@@ -294,6 +294,32 @@ static void reload_refused(void)
 	daemon_end(&d);
 }
 
+/* The old one is gone when the new one's socket turns out to be impossible. */
+static void reload_half(void)
+{
+	static const char half[] = ABC "segments = ( " BC ",\n"
+		"{ name = \"a-b\"; members = [ \"a\", \"c\" ]; size = \"16M\"; } );\n";
+	unsigned int fds;
+	struct vmshmd d;
+	int fd;
+
+	daemon_start(&d, MEMBERS_AB "segments = ( " COUPLE_AB " );\n");
+	fds = daemon_fds(&d);	/* b-c alone has as many as a-b alone */
+	fd = open(path_in(&d, "a-b/c.sock"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	need(fd >= 0, "open");
+	close(fd);
+	ok(!daemon_reload(&d, half) && !daemon_said(&d, "nothing has changed") &&
+	   daemon_said(&d, "segment a-b: is not served any more; the next reload tries again") == 1,
+	   "a reload that loses a segment says so");
+	ok(serves(&d, "b-c", "c") && !there(&d, "a-b/a.sock"), "the rest of it holds");
+	ok(!daemon_reload(&d, half) && daemon_said(&d, "not reloaded; nothing has changed") == 1 &&
+	   soon(daemon_fds(&d) == fds), "the next one tries again");
+	unlink(path_in(&d, "a-b/c.sock"));
+	ok(daemon_reload(&d, half) && serves(&d, "a-b", "c") && serves(&d, "a-b", "a") &&
+	   serves(&d, "b-c", "b"), "and succeeds when it can");
+	daemon_end(&d);
+}
+
 /* Many reloads leak nothing. */
 static void reload_often(void)
 {
@@ -336,6 +362,7 @@ int main(void)
 	reload_adds_and_removes();
 	reload_changes();
 	reload_refused();
+	reload_half();
 	reload_often();
 	descriptors_too_few();
 	return done();

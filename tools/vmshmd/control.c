@@ -190,9 +190,9 @@ bool control_serves(void)
 	return control.listen_fd >= 0;
 }
 
-void control_reloaded(const struct config *config)
+void control_reloaded(const struct config *config, bool whole)
 {
-	__atomic_add_fetch(config ? &reply_facts.reloads : &reply_facts.refusals, 1,
+	__atomic_add_fetch(whole ? &reply_facts.reloads : &reply_facts.refusals, 1,
 			   __ATOMIC_RELAXED);
 	if (!config)
 		return;

@@ -53,8 +53,8 @@ int control_start(struct sd_event *event, const struct config *config,
 /* Is there a control socket? Not where the configuration could not be read at the start. */
 bool control_serves(void);
 
-/* Another configuration was taken over, or (NULL) was not. */
-void control_reloaded(const struct config *config);
+/* Another configuration was taken over, as a @whole or in part, or (NULL) was not. */
+void control_reloaded(const struct config *config, bool whole);
 
 /* End the threads and remove the socket. */
 void control_stop(void);

@@ -121,19 +121,22 @@ static int reload(struct daemon *d)
 	if (!config)
 		say("not reloaded: %u mistake%s in %s; nothing has changed", mistakes,
 		    mistakes == 1 ? "" : "s", d->options.config);
-	else if (server_reload(d->server, config))
-		say("not reloaded; nothing has changed");
 	else
-		err = 0;
+		err = server_reload(d->server, config);
+	if (config && err < 0)
+		say("not reloaded; nothing has changed");
 	/* The first that is right, after a start without one. */
-	if (!err && !control_serves())
+	if (err >= 0 && !control_serves())
 		control_start(d->event, config, &d->control);
-	control_reloaded(err ? NULL : config);
+	control_reloaded(err < 0 ? NULL : config, !err);
 	if (!err)
 		say("reloaded %s", d->options.config);
+	else if (err > 0)
+		say("not reloaded as a whole: all of %s holds but for what was said",
+		    d->options.config);
 	config_free(config);
 	keep_tell("READY=1");
-	return err;
+	return err ? -1 : 0;
 }
 
 static int on_reload(sd_event_source *source, const struct signalfd_siginfo *info, void *arg)

@@ -244,9 +244,30 @@ static int check_unused(const struct segment *s)
 }
 
 /*
+ * The successor of a segment that is removed, from the list of those that were
+ * made: if it has no sockets, it goes, and the next reload finds it missing.
+ */
+static int open_successor(struct server *server, struct segment **fresh, const char *name,
+			  const struct config *config)
+{
+	struct segment **link = fresh, *s;
+
+	while (*link && strcmp((*link)->name, name))
+		link = &(*link)->next;
+	s = *link;
+	if (!s || !open_segment(server, s, config, segment_wanted(config, name)))
+		return 0;
+	*link = s->next;
+	say("segment %s: is not served any more; the next reload tries again", name);
+	segment_free(s);
+	return 1;
+}
+
+/*
  * Three steps, so that what can fail does so before anything has changed:
  * look, make what is new, take away what is old. A segment that changes and
- * has no users goes first, for its successor has the same sockets.
+ * has no users goes first, for its successor has the same sockets; those may
+ * still fail, which is 1.
  */
 static int take_over(struct server *server, const struct config *config)
 {
@@ -300,13 +321,12 @@ static int take_over(struct server *server, const struct config *config)
 		}
 	}
 	while ((s = old)) {
-		struct segment *successor = segment_called(fresh, s->name);
+		char name[VMSHM_NAME_LEN];
 
+		memcpy(name, s->name, sizeof(name));
 		old = s->next;
 		remove_segment(server, s);
-		if (successor)
-			open_segment(server, successor, config,
-				     segment_wanted(config, successor->name));
+		failed |= open_successor(server, &fresh, name, config);
 	}
 	while ((s = fresh)) {
 		fresh = s->next;
@@ -315,7 +335,7 @@ static int take_over(struct server *server, const struct config *config)
 		announce(s);
 	}
 	roster_publish(config, server->segments);
-	return 0;
+	return failed;
 }
 
 struct segment *server_segments(const struct server *server)

@@ -23,7 +23,8 @@ struct server *server_start(struct sd_event *event, const struct config *config)
 /*
  * Take over another configuration: segments that are new are made, others
  * removed, what did not change is not touched. 0, or -1, said in the log, and
- * then nothing has changed.
+ * then nothing has changed. 1: a segment that was to change could not be made
+ * anew and is not served any more, said in the log; the rest was taken over.
  */
 int server_reload(struct server *server, const struct config *config);
 

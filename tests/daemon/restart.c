@@ -214,6 +214,55 @@ static void other_configuration(void)
 	daemon_end(&d);
 }
 
+/* Whether there is NAME in the runtime directory of @d. */
+static bool there(const struct vmshmd *d, const char *name)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s", d->run, name);
+	return !access(path, F_OK);
+}
+
+/* A file without mistakes that can't be taken over, and a control socket that can't be made. */
+static void refused_configuration(void)
+{
+	static const char fine[] = MEMBERS_AB "segments = ( " COUPLE_AB " );\n";
+	struct vmshmd d, moved;
+	struct fake a;
+	char path[128];
+
+	daemon_start_kept(&d, fine);
+	need(fake_join(&a, &d, "a-b", "a", 2, 2) && there(&d, "control.sock"), "a is not served");
+	moved = d;
+	snprintf(moved.run, sizeof(moved.run), "%s/other", d.dir);
+	change_file(&moved, fine);
+	/* By SIGTERM, after which no stale one is left. */
+	ok(restart(&d, 2) && undisturbed(&a) &&
+	   daemon_said(&d, "a restart keeps the old one") == 1 &&
+	   daemon_said(&d, "what was served before still is") == 1,
+	   "with another runtime_dir, what was served before is served again");
+	need(!mkdir(moved.run, 0755), "mkdir: %s", strerror(errno));
+	ok(restart(&d, 0) && undisturbed(&a) && !there(&moved, "control.sock") &&
+	   !there(&d, "control.sock"), "and nothing is made in the other one");
+	change_file(&d, MEMBERS_AB "segments = ( { name = \"a-b\"; members = [ \"a\", \"b\" ];\n"
+		    "size = \"32M\"; } );\n");
+	ok(restart(&d, 0) && undisturbed(&a) && !there(&d, "control.sock"),
+	   "while the file is refused, nobody can ask");
+	ok(daemon_reload(&d, fine) && there(&d, "control.sock"),
+	   "until a reload has one that can be taken over");
+
+	snprintf(path, sizeof(path), "%s/control.sock", d.run);
+	need(!unlink(path) && !mkdir(path, 0755), "mkdir: %s", strerror(errno));
+	ok(restart(&d, 0) && undisturbed(&a) &&
+	   daemon_said(&d, "control.sock is there and is no socket; remove it") == 1 &&
+	   daemon_said(&d, "there is no control socket; what was served before still is") == 1,
+	   "without its control socket, what was served before is served again, too");
+	need(!rmdir(path), "rmdir: %s", strerror(errno));
+	ok(daemon_reload(&d, fine) && there(&d, "control.sock"), "the next reload makes it");
+	fake_leave(&a);
+	daemon_end(&d);
+}
+
 /* ---- a descriptor is lost ---- */
 
 /* Tell the keeper in the worker's name to let go of a descriptor, as root may. */
@@ -447,6 +496,7 @@ int main(int argc, char **argv)
 	fifty_restarts();
 	meanwhile();
 	other_configuration();
+	refused_configuration();
 	one_is_lost();
 	upgrade();
 	ends();

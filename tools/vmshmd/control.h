@@ -50,7 +50,7 @@ struct control_info {
 int control_start(struct sd_event *event, const struct config *config,
 		  const struct control_info *info);
 
-/* Is there a control socket? Not where the configuration could not be read at the start. */
+/* Is there a control socket? Not where no configuration could be taken over at the start. */
 bool control_serves(void);
 
 /* Another configuration was taken over, as a @whole or in part, or (NULL) was not. */

@@ -236,11 +236,15 @@ static int start_all(struct daemon *d, struct config *config)
 	if (!d->server)
 		return -1;
 	/* Without a configuration it goes on with what was there, unseen. */
-	if (config && control_start(d->event, config, &d->control))
-		return -1;
+	if (server_is_configured(d->server) && control_start(d->event, config, &d->control)) {
+		if (!server_goes_on(d->server))
+			return -1;
+		say("there is no control socket; what was served before still is, and the next reload tries again");
+	}
 	if (d->options.open || sandbox_is_impossible())
 		return 0;
-	return sandbox_enter(!config || config->metrics);
+	/* A control socket that is yet to come may come with metrics. */
+	return sandbox_enter(!control_serves() || config->metrics);
 }
 
 static int serve(struct daemon *d, struct config *config)

@@ -28,6 +28,8 @@ struct server {
 	int dir_fd;
 	int lock_fd;
 	struct segment *segments;
+	bool goes_on;		/* with what was kept */
+	bool configured;	/* by a configuration that was taken over */
 };
 
 /* ---- directories ---- */
@@ -345,12 +347,26 @@ struct segment *server_segments(const struct server *server)
 
 int server_reload(struct server *server, const struct config *config)
 {
+	int err;
+
 	if (strcmp(server->runtime_dir, config->runtime_dir)) {
-		say("runtime_dir cannot change from %s to %s while the daemon runs; restart it",
+		say("runtime_dir cannot change from %s to %s while the daemon runs: stop it and start it, for a restart keeps the old one",
 		    server->runtime_dir, config->runtime_dir);
 		return -1;
 	}
-	return take_over(server, config);
+	err = take_over(server, config);
+	server->configured |= err >= 0;
+	return err;
+}
+
+bool server_is_configured(const struct server *server)
+{
+	return server->configured;
+}
+
+bool server_goes_on(const struct server *server)
+{
+	return server->goes_on;
 }
 
 /* Those that were kept; what can't be served is said, and its VMs go on alone. */
@@ -390,6 +406,7 @@ struct server *server_start(struct sd_event *event, const struct config *config)
 		return NULL;
 	}
 	server->runtime_dir = runtime_dir;
+	server->goes_on = kept;
 	server->event = event;
 	server->dir_fd = -1;
 	server->lock_fd = -1;
@@ -398,9 +415,9 @@ struct server *server_start(struct sd_event *event, const struct config *config)
 		return NULL;
 	}
 	resume(server);
-	if (config && !server_reload(server, config))
+	if (config && server_reload(server, config) >= 0)
 		return server;
-	if (kept) {
+	if (server->goes_on) {
 		say("not taken over: the configuration; what was served before still is");
 		return server;
 	}

@@ -28,6 +28,12 @@ struct server *server_start(struct sd_event *event, const struct config *config)
  */
 int server_reload(struct server *server, const struct config *config);
 
+/* Was any configuration taken over yet? */
+bool server_is_configured(const struct server *server);
+
+/* Did it begin with what the process before has left? Then VMs wait for it. */
+bool server_goes_on(const struct server *server);
+
 /* All of them, the first of a list. */
 struct segment *server_segments(const struct server *server);
 

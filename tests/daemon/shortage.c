@@ -7,6 +7,7 @@
  */
 #include "harness.h"
 
+#include <grp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -336,21 +337,49 @@ static void reads_in_time(void)
 
 /* ---- a daemon that may do nothing ---- */
 
-static bool may_connect(const struct vmshmd *d, const char *member, uid_t uid, gid_t gid)
+/* @segment may be ".", for the sockets that are no member's. */
+static bool may_connect_to(const struct vmshmd *d, const char *segment, const char *name,
+			   uid_t uid, gid_t gid)
 {
 	int status = -1;
 	pid_t pid = fork();
 
 	if (!pid)
-		_exit(!(!setresgid(gid, gid, gid) && !setresuid(uid, uid, uid) &&
-			fake_connect(d, "a-b", member) >= 0));
+		_exit(!(!setgroups(0, NULL) && !setresgid(gid, gid, gid) &&
+			!setresuid(uid, uid, uid) && fake_connect(d, segment, name) >= 0));
 	waitpid(pid, &status, 0);
 	return status == 0;
 }
 
+static bool may_connect(const struct vmshmd *d, const char *member, uid_t uid, gid_t gid)
+{
+	return may_connect_to(d, "a-b", member, uid, gid);
+}
+
 static void without_privileges(void)
 {
+	char text[640];
 	struct vmshmd d;
+
+	daemon_prepare(&d);
+	d.uid = NOBODY_UID;
+	d.kept = true;
+	snprintf(text, sizeof(text),
+		 "control_group = \"4321\"; metrics = \"%s/metrics.sock\";\n"
+		 MEMBERS_AB "segments = ( " COUPLE_AB " );\n", d.run);
+	daemon_config(&d, text);
+	daemon_run(&d, NULL);
+	need(soon(daemon_said(&d, "vmshmd: ready")), "the daemon is not ready; see %s", d.log);
+	ok(may_connect_to(&d, ".", "control", 1, 4321) && !may_connect_to(&d, ".", "control", 1, 1),
+	   "a daemon that is not in control_group lets it connect by an ACL");
+	ok(may_connect_to(&d, ".", "metrics", 1, 4321) && !may_connect_to(&d, ".", "metrics", 1, 1),
+	   "to the metrics' socket, too");
+	memcpy(strstr(text, "4321"), "4322", 4);
+	ok(daemon_reload(&d, text) && may_connect_to(&d, ".", "control", 1, 4322) &&
+	   may_connect_to(&d, ".", "metrics", 1, 4322) &&
+	   !may_connect_to(&d, ".", "control", 1, 4321) &&
+	   !may_connect_to(&d, ".", "metrics", 1, 4321), "and another one after a reload");
+	daemon_end(&d);
 
 	daemon_prepare(&d);
 	d.uid = NOBODY_UID;

@@ -3,10 +3,12 @@
  * Who may connect to a socket: see access.h.
  */
 #include "access.h"
+#include "log.h"
 
 #include <acl/libacl.h>
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/acl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -71,4 +73,21 @@ int access_set(const char *path, const struct access *access)
 	}
 	drop_acl(path);
 	return chmod(path, access->mode);
+}
+
+int access_set_control(const char *what, const char *path, const struct access *access)
+{
+	struct access whole = *access;
+	char group[32] = "";
+
+	if (whole.mode == (mode_t)-1)
+		whole.mode = CONFIG_DEFAULT_MODE;
+	if (!access_set(path, &whole))
+		return 0;
+	if (whole.gid != (gid_t)-1)
+		snprintf(group, sizeof(group), "group %u with ", whole.gid);
+	say("%s: %s cannot be given to %smode %04o: %s%s", what, path, group, whole.mode,
+	    strerror(errno), *group ? "; let the daemon's user be in that group, or have the socket "
+	    "on a file system with ACLs" : "");
+	return -1;
 }

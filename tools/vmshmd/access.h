@@ -15,4 +15,10 @@
  */
 int access_set(const char *path, const struct access *access);
 
+/*
+ * The same for a socket that is not a member's, which @what names: its mode is
+ * CONFIG_DEFAULT_MODE unless @access has one. 0, or -1, said in the log.
+ */
+int access_set_control(const char *what, const char *path, const struct access *access);
+
 #endif

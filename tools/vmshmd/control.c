@@ -3,6 +3,7 @@
  * The control socket as a whole: see control.h.
  */
 #include "control.h"
+#include "access.h"
 #include "control_metrics.h"
 #include "control_reply.h"
 #include "control_roster.h"
@@ -65,18 +66,7 @@ static int activated(void)
 
 static int set_access(const struct config *config)
 {
-	if (config->control.gid != (gid_t)-1 && lchown(control.path, -1, config->control.gid)) {
-		say("control socket: %s cannot be given to group %d: %s", control.path,
-		    (int)config->control.gid, strerror(errno));
-		return -1;
-	}
-	if (chmod(control.path, config->control.mode == (mode_t)-1 ? CONFIG_DEFAULT_MODE :
-		  config->control.mode)) {
-		say("control socket: the mode of %s cannot be set: %s", control.path,
-		    strerror(errno));
-		return -1;
-	}
-	return 0;
+	return access_set_control("control socket", control.path, &config->control);
 }
 
 /* The runtime directory is locked: what is at the path is a leftover. */
@@ -198,6 +188,7 @@ void control_reloaded(const struct config *config, bool whole)
 		return;
 	if (control.path)
 		set_access(config);
+	metrics_set_access(&config->control);
 	if (!config->metrics != !control.metrics ||
 	    (control.metrics && strcmp(config->metrics, control.metrics)))
 		say("metrics stay where they are until the daemon is restarted");

@@ -3,6 +3,7 @@
  * Metrics: see control_metrics.h. The format is Prometheus' text format 0.0.4.
  */
 #include "control_metrics.h"
+#include "access.h"
 #include "control_address.h"
 #include "control_reply.h"
 #include "control_roster.h"
@@ -273,10 +274,16 @@ static int listen_at(const char *text, const struct access *access)
 	if (*text != '/')
 		return fd;
 	metrics.path = strdup(text);
-	if ((access->gid != (gid_t)-1 && lchown(text, -1, access->gid)) ||
-	    chmod(text, access->mode == (mode_t)-1 ? CONFIG_DEFAULT_MODE : access->mode))
-		say("metrics: who may connect to %s cannot be set: %s", text, strerror(errno));
+	if (!metrics.path)
+		abort();
+	metrics_set_access(access);
 	return fd;
+}
+
+void metrics_set_access(const struct access *access)
+{
+	if (metrics.path)
+		access_set_control("metrics", metrics.path, access);
 }
 
 void metrics_start(const char *address, const struct access *access)

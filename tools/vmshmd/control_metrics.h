@@ -8,9 +8,12 @@
 
 #include "config.h"
 
-/* 0, or -1, said in the log. @access holds for a path. */
+/* What goes wrong is said in the log. @access holds for a path. */
 void metrics_start(const char *address, const struct access *access);
 void metrics_stop(void);
+
+/* Who may connect to it from now on, where it is a path. */
+void metrics_set_access(const struct access *access);
 
 /* The text, to be freed; NULL when there is no memory. */
 char *metrics_text(size_t *len);

@@ -339,6 +339,21 @@ case_metrics() {
 	refused 3 "CONF:4: 'metrics' is '0.0.0.0:80', expected an absolute path, 127.0.0.1:PORT or [::1]:PORT" check 2>/dev/null ||
 		ctl check 2>&1 | grep -q "'metrics' is '0.0.0.0:80', expected an absolute path"
 }
+case_metrics_leave_others_sockets_alone() {
+	make_dir
+	python3 -c 'import socket, sys, time
+s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(8); time.sleep(600)' "$DIR/metrics.sock" &
+	EXTRA=($!)
+	soon test -S "$DIR/metrics.sock" && begin "metrics = \"$DIR/metrics.sock\";" || return
+	said "metrics: cannot listen on $DIR/metrics.sock, so nobody is served there: Address already in use; end who does" &&
+		python3 -c 'import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])' "$DIR/metrics.sock" || return
+	daemon_stop && [[ -S $DIR/metrics.sock ]] || return
+	kill -KILL "${EXTRA[0]}"
+	wait "${EXTRA[0]}" 2>/dev/null
+	daemon_start && curl -sf --max-time 20 --unix-socket "$DIR/metrics.sock" http://localhost/metrics | grep -q '^vmshm_couples 1$' ||
+		fail "what is left of one who is gone is not replaced" || return
+	daemon_stop
+}
 case_who_may_connect() {
 	begin 'control_group = "4321";' || return
 	is mode "$(stat -c '%a %g' "$RUN/control.sock")" "660 4321" || return

@@ -99,6 +99,15 @@ mistake "members no list" $'segments = ( );\nmembers = { };' \
 mistake "a member no group" $'segments = ( );\nmembers = ( "a" );' \
 	"CONF:2: an element of 'members' is no group, expected { ... }"
 
+for path in /run/x/control.sock //run///x//control.sock; do
+	mistake "metrics on the control socket, $path" $'runtime_dir = "/run//x/"; members = ( );\nmetrics = "'"$path"$'";\nsegments = ( );' \
+		"CONF:2: 'metrics' is '$path', which is the control socket, expected another path, such as /run//x/metrics.sock"
+done
+for path in /run/x/control.soc /run/x/control.sockx /run/xcontrol.sock /run/x/y/control.sock; do
+	printf 'runtime_dir = "/run/x"; members = ( ); segments = ( ); metrics = "%s";\n' "$path" >"$conf"
+	told "metrics at $path" 0 "vmshmd: CONF is right: 0 segments, 0 members"
+done
+
 member "a member without a name" '{ cid = 3; }' "CONF:2: a member has no 'name', expected a string in quotes"
 member "a member without a CID" '{ name = "a"; }' "CONF:2: a member has no 'cid', expected an integer"
 member "unknown setting of a member" $'{ name = "a"; cid = 3;\nCid = 4; }' \

@@ -513,6 +513,24 @@ static void *array_for(const struct check *files, u32 nr_files, const char *name
 	return array;
 }
 
+/* Whether a path is that of @name in @dir, however many slashes it has. */
+static bool is_path_of(const char *path, const char *dir, const char *name)
+{
+	char *other = NULL, *at;
+	bool same;
+
+	if (asprintf(&other, "%s/%s", dir, name) < 0)
+		abort();
+	for (at = other; *path && *path == *at; at++) {
+		path += *path == '/' ? strspn(path, "/") : 1;
+		if (*at == '/')
+			at += strspn(at, "/") - 1;
+	}
+	same = !*path && !*at;
+	free(other);
+	return same;
+}
+
 static void read_control(struct check *c, const config_setting_t *root)
 {
 	const config_setting_t *metrics = get_key(root, root_keys, NR(root_keys), "metrics");
@@ -530,6 +548,11 @@ static void read_control(struct check *c, const config_setting_t *root)
 	if (wrong)
 		mistake(&c->r, metrics, "'metrics' is '%s', %s", config_setting_get_string(metrics),
 			wrong);
+	else if (is_path_of(config_setting_get_string(metrics), c->config->runtime_dir,
+			    CONTROL_SOCKET))
+		mistake(&c->r, metrics,
+			"'metrics' is '%s', which is the control socket, expected another path, such as %s/"
+			METRICS_SOCKET, config_setting_get_string(metrics), c->config->runtime_dir);
 	c->config->metrics = strdup(config_setting_get_string(metrics));
 	if (!c->config->metrics)
 		abort();

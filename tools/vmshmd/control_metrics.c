@@ -8,6 +8,7 @@
 #include "control_reply.h"
 #include "control_roster.h"
 #include "control_sample.h"
+#include "live.h"
 #include "log.h"
 
 #include <errno.h>
@@ -262,8 +263,8 @@ static int listen_at(const char *text, const struct access *access)
 		return -1;
 	if (*text != '/')
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	else if (!lstat(text, &st) && S_ISSOCK(st.st_mode))
-		unlink(text);
+	else if (!lstat(text, &st) && S_ISSOCK(st.st_mode) && !is_live(text))
+		unlink(text);	/* of a daemon that is gone; others' are left alone */
 	if (bind(fd, &address.any, len) || listen(fd, CONNECTIONS_MAX)) {
 		int err = errno;
 
@@ -291,8 +292,9 @@ void metrics_start(const char *address, const struct access *access)
 	int fd = listen_at(address, access);
 
 	if (fd < 0) {
-		say("metrics: cannot listen on %s, so nobody is served there: %s", address,
-		    strerror(errno));
+		say("metrics: cannot listen on %s, so nobody is served there: %s%s", address,
+		    strerror(errno),
+		    errno == EADDRINUSE ? "; end who does, remove what is there, or give another" : "");
 		return;
 	}
 	metrics.http = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL, NULL, on_request,

@@ -11,6 +11,7 @@
  *   keep.c, record.c, restore.c	what a successor of the process goes on with
  *   admission.c		whether the host could back it all
  *   access.c			who may connect to a socket
+ *   live.c			whether somebody listens on one
  *   doorbell.c			eventfds, and the thread that rings them
  *   server.c			all segments, the runtime directory, reload
  *   guard.c			memory that others can take away

@@ -8,6 +8,7 @@
 #include "client.h"
 #include "control_roster.h"
 #include "keep.h"
+#include "live.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -16,7 +17,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <systemd/sd-event.h>
 #include <unistd.h>
 
@@ -31,28 +31,6 @@ static bool may_say(struct seat *seat)
 }
 
 /* ---- the socket ---- */
-
-static struct sockaddr_un address_of(const char *path)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-	return address;
-}
-
-/* Whether somebody listens at @path; EAGAIN means that the backlog is full. */
-static bool is_live(const char *path)
-{
-	struct sockaddr_un address = address_of(path);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	bool live;
-
-	if (fd < 0)
-		return true;
-	live = !connect(fd, (struct sockaddr *)&address, sizeof(address)) || errno != ECONNREFUSED;
-	close(fd);
-	return live;
-}
 
 /* Take away what a daemon left that is gone; anything else is not ours. */
 static int clear_path(const struct seat *seat)
@@ -131,7 +109,7 @@ int seat_open(struct seat *seat, sd_event *event, const char *runtime_dir, struc
 		seat->path = NULL;
 		return -1;
 	}
-	address = address_of(seat->path);
+	address = unix_address(seat->path);
 	seat->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (seat->listen_fd < 0 ||
 	    bind(seat->listen_fd, (struct sockaddr *)&address, sizeof(address))) {

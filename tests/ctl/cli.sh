@@ -381,6 +381,31 @@ case_a_socket_from_systemd() {
 	timeout 20 "$VMSHMCTL" -s "$DIR/ours/control.sock" --json status | jq -e '.segments == 1' >/dev/null || { cat "$DIR/log"; return 1; }
 	[[ ! -e $RUN/control.sock ]] && daemon_stop && [[ -S $DIR/ours/control.sock ]]
 }
+# In a /run of its own, where nothing is but what the shipped unit has made.
+case_the_shipped_socket_unit_is_found() {
+	local path
+	type systemd-socket-activate >/dev/null 2>&1 || skip "there is no systemd-socket-activate"
+	unshare --mount true 2>/dev/null || skip "there are no mount namespaces to be had"
+	path=$(sed -n 's/^ListenStream=//p' ../../tools/vmshmd/vmshmd-control.socket)
+	is "its place, not in the directory that goes with the service" "${path%/*}" /run || return
+	trap tidy EXIT
+	make_dir
+	config
+	# shellcheck disable=SC2016 # it is that shell's
+	VMSHMCTL=$VMSHMCTL unshare --mount --propagation private --fork --kill-child bash -c '
+		mount -t tmpfs -o mode=755 tmpfs /run || exit
+		"$VMSHMCTL" status 2>"$4/none"
+		systemd-socket-activate --fdname=control -l "$1" -E PATH "$2" --config "$3" 2>"$4/log" &
+		for ((i = 0; i < 500; i++)); do [[ -S $1 ]] && break; sleep 0.02; done
+		timeout 20 "$VMSHMCTL" --json status >"$4/status"
+		# What a daemon that was killed has left at the other place.
+		mkdir /run/vmshm
+		python3 -c "import socket; socket.socket(socket.AF_UNIX).bind(\"/run/vmshm/control.sock\")"
+		timeout 20 "$VMSHMCTL" --json members >"$4/members"
+		kill $! && wait $!' - "$path" "$VMSHMD" "$CONF" "$DIR"
+	is none "$(<"$DIR/none")" "vmshmctl: /run/vmshm/control.sock: No such file or directory; is vmshmd running? (--socket names another one)" &&
+		is segments "$(jq .segments "$DIR/status")" 1 && is members "$(jq length "$DIR/members")" 3
+}
 case_completion() {
 	local words
 	[[ -e /usr/share/bash-completion/bash_completion ]] || skip "there is no bash-completion"

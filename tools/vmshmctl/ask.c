@@ -39,13 +39,12 @@ void die(int status, const char *fmt, ...)
 	exit(status);
 }
 
-struct daemon_link *link_open(const struct options *o, bool quiet)
+/* A descriptor, or -1 with errno. */
+static int connect_to(const char *path)
 {
-	const char *path = o->socket ? o->socket : CONFIG_DEFAULT_DIR "/" CONTROL_SOCKET;
 	struct timeval patience = { .tv_sec = PATIENCE_S };
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	struct daemon_link *link;
-	int fd;
+	int fd, err;
 
 	if (strlen(path) >= sizeof(address.sun_path))
 		die(EXIT_USAGE, "the socket's path %s is too long, expected at most %zu characters",
@@ -56,18 +55,39 @@ struct daemon_link *link_open(const struct options *o, bool quiet)
 		die(EXIT_REFUSED, "no socket: %s", strerror(errno));
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address))) {
+	if (!connect(fd, (struct sockaddr *)&address, sizeof(address)))
+		return fd;
+	err = errno;
+	close(fd);
+	errno = err;
+	return -1;
+}
+
+struct daemon_link *link_open(const struct options *o, bool quiet)
+{
+	const char *path = o->socket ? o->socket : CONFIG_DEFAULT_DIR "/" CONTROL_SOCKET;
+	struct daemon_link *link;
+	int fd = connect_to(path);
+
+	/* Where systemd makes the socket, the daemon's own is not there, or a leftover. */
+	if (fd < 0 && !o->socket) {
 		int err = errno;
 
-		close(fd);
+		fd = connect_to(CONTROL_SOCKET_UNIT);
+		if (fd >= 0 || errno != ENOENT)
+			path = CONTROL_SOCKET_UNIT;
+		else
+			errno = err;
+	}
+	if (fd < 0) {
 		if (quiet)
 			return NULL;
-		if (err == EACCES)
+		if (errno == EACCES)
 			die(EXIT_REFUSED,
-			    "%s: %s; expected a member of the group that control_group names", path,
-			    strerror(err));
+			    "%s: %s; expected a member of the group that control_group, or SocketGroup= of its unit, names",
+			    path, strerror(errno));
 		die(EXIT_REFUSED, "%s: %s; is vmshmd running? (--socket names another one)", path,
-		    strerror(err));
+		    strerror(errno));
 	}
 	link = calloc(1, sizeof(*link));
 	if (!link)

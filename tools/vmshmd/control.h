@@ -21,6 +21,7 @@
 #include "config.h"
 
 #define CONTROL_SOCKET	"control.sock"	/* in the runtime directory */
+#define CONTROL_SOCKET_UNIT "/run/vmshm-control.sock"	/* that of vmshmd-control.socket */
 #define METRICS_SOCKET	"metrics.sock"	/* the name that such a file should have */
 #define CONTROL_LINE	4096
 

@@ -214,6 +214,7 @@ static void reload_adds_and_removes(void)
 
 static void reload_changes(void)
 {
+	struct stat st;
 	struct vmshmd d;
 	struct fake a;
 	u8 uuid[16];
@@ -236,6 +237,15 @@ static void reload_changes(void)
 		"segments = ( { name = \"a-b\"; members = [ \"a\", \"b\" ];\n"
 			 "size = \"16M\"; mode = \"0640\"; } );\n") &&
 	   mode_of(&d, "a-b/a.sock") == 0640 && undisturbed(&a), "who may connect can change");
+	ok(daemon_reload(&d, "control_group = \"4322\";\n" MEMBERS_AB
+			 "segments = ( { name = \"a-b\"; members = [ \"a\", \"b\" ];\n"
+			 "size = \"16M\"; owner = \"1234\"; group = \"4321\"; } );\n") &&
+	   !lstat(path_in(&d, "a-b/a.sock"), &st) && st.st_uid == 1234 && st.st_gid == 4321 &&
+	   !lstat(path_in(&d, "control.sock"), &st) && st.st_gid == 4322, "by owner and group, too");
+	ok(daemon_reload(&d, MEMBERS_AB "segments = ( " COUPLE_AB " );\n") &&
+	   !lstat(path_in(&d, "a-b/a.sock"), &st) && st.st_uid == geteuid() &&
+	   st.st_gid == getegid() && !lstat(path_in(&d, "control.sock"), &st) &&
+	   st.st_gid == getegid(), "who is not named any more cannot connect any more");
 	fake_leave(&a);
 	need(serves(&d, "a-b", "b"), "b is not served");
 	ok(soon(daemon_reload(&d, MEMBERS_AB "segments = ( { name = \"a-b\";\n"

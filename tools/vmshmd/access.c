@@ -65,14 +65,17 @@ static void drop_acl(const char *path)
 
 int access_set(const char *path, const struct access *access)
 {
-	if ((access->uid != (uid_t)-1 || access->gid != (gid_t)-1) &&
-	    lchown(path, access->uid, access->gid)) {
-		if (errno == EPERM)
-			return set_acl(path, access);
-		return -1;
+	uid_t uid = access->uid != (uid_t)-1 ? access->uid : geteuid();
+	gid_t gid = access->gid != (gid_t)-1 ? access->gid : getegid();
+
+	if (!lchown(path, uid, gid)) {
+		drop_acl(path);
+		return chmod(path, access->mode);
 	}
-	drop_acl(path);
-	return chmod(path, access->mode);
+	/* What it may always have: that of an earlier configuration is not to stay. */
+	if (errno != EPERM || lchown(path, geteuid(), getegid()))
+		return -1;
+	return set_acl(path, access);
 }
 
 int access_set_control(const char *what, const char *path, const struct access *access)

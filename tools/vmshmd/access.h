@@ -9,9 +9,9 @@
 
 /*
  * Let @path have the owner, the group and the mode of @access; what is left out
- * there stays. Where the daemon may not give the file away, it stays the owner,
- * and a POSIX ACL names the user and the group with the rights that they would
- * have had. 0, or -1 with errno.
+ * there is the daemon's own. Where the daemon may not give the file away, it stays
+ * the owner, and a POSIX ACL names the user and the group with the rights that
+ * they would have had. 0, or -1 with errno.
  */
 int access_set(const char *path, const struct access *access);
 

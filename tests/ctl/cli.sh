@@ -143,6 +143,11 @@ case_add_what_cannot_be() {
 	mkdir "$RUN/cache-db" && touch "$RUN/cache-db/db.sock"
 	refused 1 "is there and is no socket" add couple cache db && is left "$(ls "$CONF.d")" segment-web-cache.conf
 }
+case_add_is_readable_whatever_the_umask() {
+	begin || return
+	(umask 077 && ctl add couple web cache >/dev/null) || return
+	is "the directory's mode" "$(stat -c %a "$CONF.d")" 755 && is "the file's mode" "$(stat -c %a "$CONF.d/segment-web-cache.conf")" 644
+}
 case_add_without_a_daemon() {
 	begin && daemon_stop || return
 	ctl add couple web cache | grep -q "will read it when it starts" && daemon_start &&

@@ -75,6 +75,8 @@ static void open_dir(struct addition *a, const struct options *o, const char *ki
 		    "'%s' is no name, expected letters, digits, '_', '-' and '.', the first a letter or digit",
 		    name);
 	a->config = edit_config_path(o);
+	/* The daemon reads as another user, whatever root keeps to itself. */
+	umask(022);
 	if (asprintf(&a->dir, "%s" CONFIG_MORE_DIR, a->config) < 0)
 		abort();
 	if (mkdir(a->dir, 0755) && errno != EEXIST)

@@ -85,6 +85,29 @@ case_top_shows_rates() {
 	(sleep 1; printf q; sleep 1) | timeout 20 script -qec "stty cols 120 rows 20; TERM=xterm $VMSHMCTL -s $RUN/control.sock top -i 0.2" "$DIR/screen" >/dev/null
 	grep -qa "the guests' word; q ends" "$DIR/screen" && grep -qa 'web-db' "$DIR/screen"
 }
+case_top_goes_on_when_the_daemon_is_restarted() {
+	local top
+	begin && vm web-db web || return
+	(soon test -e "$DIR/enough" && printf q && sleep 1) |
+		timeout 20 script -qefc "stty cols 120 rows 20; ASAN_OPTIONS=detect_leaks=0 TERM=xterm $VMSHMCTL -s $RUN/control.sock top -i 0.2" "$DIR/screen" >/dev/null 2>&1 &
+	top=$!
+	soon grep -qa "q ends" "$DIR/screen" && daemon_stop && soon grep -qa "vmshmd has not answered for" "$DIR/screen" && daemon_start || return
+	sleep 1
+	touch "$DIR/enough"
+	wait "$top"
+	is status $? 0
+}
+# The daemon lets go of who is silent for a minute.
+case_top_is_let_go_between_two_looks() {
+	local out
+	trap tidy EXIT
+	mkdir -p "$RUN"
+	fake_daemon forgets || return
+	out=$(ctl top --count 2 --interval 0.1 2>&1)
+	is status $? 0 && is looks "$(grep -c '^SEGMENT ' <<<"$out")" 2 || return
+	kill "${EXTRA[0]}" && wait "${EXTRA[0]}" 2>/dev/null
+	refused 1 "is vmshmd running?" top --count 1
+}
 names() { ctl --json couples | jq -r '[.[].segment] | sort | join(" ")'; }
 case_groups_are_expanded_to_couples() {
 	begin 'couples = ( { members = [ "db", "cache" ]; size = "1M"; } );' || return
@@ -261,7 +284,8 @@ case_drain_that_takes_too_long_and_undo() {
 	ctl drain cache 2>&1 | grep -q "no segment has a member cache" && vm_end db && soon place db .connected false && ctl drain db >/dev/null
 }
 # fake_daemon DOES: takes connections and a drain; asked for the couples it hangs-up, is-mute, or
-# restarts, which is to hang up once. $DIR/count: how many connections came.
+# restarts, which is to hang up once; or it forgets who had an answer. $DIR/count: how many
+# connections came.
 fake_daemon() {
 	python3 - "$RUN/control.sock" "$1" "$DIR/count" <<-'P' &
 		import json, socket, sys
@@ -280,6 +304,8 @@ fake_daemon() {
 		        if "couples" not in line or hung_up:
 		            result = [] if "couples" in line else {}
 		            print(json.dumps({"ok": True, "result": result}), file=stream, flush=True)
+		            if does == "forgets":
+		                break
 		            continue
 		        hung_up = does == "restarts"
 		        if does == "is-mute":

@@ -93,7 +93,7 @@ struct daemon_link *link_open(const struct options *o, bool quiet)
 	if (!link)
 		abort();
 	link->path = path;
-	link->stream = fdopen(fd, "r+");
+	link->stream = fdopen(fd, "r");
 	if (!link->stream)
 		abort();
 	return link;
@@ -117,20 +117,41 @@ void link_close(struct daemon_link *link)
 	free(link);
 }
 
+/* A daemon that has hung up is told as other mistakes are: no SIGPIPE ends the program. */
+static bool send_line(int fd, json_t *request)
+{
+	char *text = request ? json_dumps(request, JSON_COMPACT) : NULL;
+	size_t len, sent = 0;
+
+	json_decref(request);
+	if (!text)
+		return false;
+	len = strlen(text);
+	text[len++] = '\n';	/* in place of the NUL */
+	while (sent < len) {
+		ssize_t n = send(fd, text + sent, len - sent, MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			break;
+		sent += (size_t)n;
+	}
+	free(text);
+	return sent == len;
+}
+
 json_t *link_try(struct daemon_link *link, json_t *request, char **why)
 {
 	json_t *reply, *result = NULL;
 	json_error_t error;
-	bool sent;
 
 	*why = NULL;
 	errno = 0;
-	sent = request && !json_dumpf(request, link->stream, JSON_COMPACT) &&
-	       fputc('\n', link->stream) != EOF && !fflush(link->stream);
-	json_decref(request);
-	if (!sent) {
+	if (!send_line(fileno(link->stream), request)) {
 		link->wrong = errno == EAGAIN ? "no answer in time" :
-			      errno ? strerror(errno) : "it hung up";
+			      errno && errno != EPIPE && errno != ECONNRESET ? strerror(errno) :
+			      "the daemon hung up";
 		return NULL;
 	}
 	reply = json_loadf(link->stream, JSON_DISABLE_EOF_CHECK, &error);

@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -213,8 +212,6 @@ int order_drain(const struct options *o)
 		return EXIT_SUCCESS;
 	}
 	json_decref(result);
-	/* A daemon that is restarted hangs up. */
-	signal(SIGPIPE, SIG_IGN);
 	/* A module that is just being loaded says later what it knows. */
 	mute_end = now() + 3;
 	for (;;) {

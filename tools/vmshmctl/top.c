@@ -20,6 +20,8 @@ static const char *const counters[] = {
 	"tx_bytes", "tx_msgs", "doorbells_sent", "doorbells_suppressed", "ring_full",
 };
 
+#define LOOK_S	5	/* an answer's time on a terminal, where 'q' waits for it */
+
 #define NR_COUNTERS	(sizeof(counters) / sizeof(counters[0]))
 
 static const char *const heads[] = { "SEGMENT", "FROM", "TO", ">BYTES/s*", ">MESSAGES/s*",
@@ -47,23 +49,37 @@ static double now(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static struct look take_look(struct daemon_link *link)
+/*
+ * A connection for each look: the daemon lets go of who is silent for long, and
+ * may be restarted meanwhile. No answer ends the program, or is false if @patient.
+ */
+static bool take_look(const struct options *o, bool patient, struct look *look)
 {
-	struct look look = { .nr = 0 };
+	struct daemon_link *link = link_open(o, patient);
 	json_t *list, *r;
 	char *why;
 	size_t i;
 
-	list = link_ask(link, json_pack("{ss}", "command", "rings"), &why);
-	if (!list)
+	if (!link)
+		return false;
+	if (patient)
+		link_patience(link, LOOK_S);
+	list = link_try(link, json_pack("{ss}", "command", "rings"), &why);
+	if (!list && !patient && !why)
+		link_die(link);
+	link_close(link);
+	if (!list && !patient)
 		die(EXIT_REFUSED, "%s", why);
-	look.when = now();
-	look.directions = calloc(json_array_size(list) + 1, sizeof(*look.directions));
-	if (!look.directions)
+	free(why);
+	if (!list)
+		return false;
+	*look = (struct look){ .when = now() };
+	look->directions = calloc(json_array_size(list) + 1, sizeof(*look->directions));
+	if (!look->directions)
 		abort();
 	json_array_foreach(list, i, r) {
 		const json_t *says = json_object_get(r, "guest_says");
-		struct direction *d = &look.directions[look.nr++];
+		struct direction *d = &look->directions[look->nr++];
 
 		snprintf(d->segment, sizeof(d->segment), "%s", str(r, "segment"));
 		snprintf(d->from, sizeof(d->from), "%s", str(r, "from"));
@@ -73,7 +89,7 @@ static struct look take_look(struct daemon_link *link)
 			d->count[k] = num(says, counters[k]);
 	}
 	json_decref(list);
-	return look;
+	return true;
 }
 
 static int same_direction(const void *one, const void *other)
@@ -153,7 +169,8 @@ static void print_json_look(const struct look *look)
 
 /* ---- on a terminal ---- */
 
-static void draw(const struct look *look, const struct options *o)
+/* @silent: for so many seconds the daemon has not answered, and this look is old. */
+static void draw(const struct look *look, const struct options *o, double silent)
 {
 	int rows, columns, y = 3;
 	double total = 0;
@@ -167,6 +184,11 @@ static void draw(const struct look *look, const struct options *o)
 		 "vmshm: %s/s in %zu directions, every %g s; * the guests' word; q ends",
 		 size_for_people(total).text, look->nr, o->interval);
 	mvaddnstr(0, 0, line, columns);
+	if (silent > 0) {
+		snprintf(line, sizeof(line),
+			 "vmshmd has not answered for %.0f s; this is from before", silent);
+		mvaddnstr(1, 0, line, columns);
+	}
 	snprintf(line, sizeof(line), "%-24s %-16s %-16s %10s %12s %12s %10s %8s %13s", "SEGMENT",
 		 "FROM", "TO", "BYTES/s*", "MESSAGES/s*", "DOORBELLS/s*", "SPARED/s*", "FULL/s*",
 		 "CONNECTIONS*");
@@ -213,12 +235,11 @@ static bool wait_on_terminal(double seconds)
 
 int top(const struct options *o)
 {
-	struct daemon_link *link = link_open(o, false);
 	bool screen = isatty(STDOUT_FILENO) && isatty(STDIN_FILENO) && !o->json && o->count < 0;
 	struct look before, look;
 	bool more = true;
 
-	before = take_look(link);
+	take_look(o, false, &before);
 	if (screen) {
 		setlocale(LC_ALL, "");
 		if (!initscr())
@@ -229,7 +250,7 @@ int top(const struct options *o)
 		noecho();
 		keypad(stdscr, true);
 		curs_set(0);
-		draw(&before, o);
+		draw(&before, o, 0);
 	}
 	for (long n = 0; more && (o->count < 0 || n < o->count); n++) {
 		if (screen)
@@ -238,10 +259,13 @@ int top(const struct options *o)
 			usleep((useconds_t)(o->interval * 1e6));
 		if (!more)
 			break;
-		look = take_look(link);
+		if (!take_look(o, screen, &look)) {
+			draw(&before, o, now() - before.when);
+			continue;
+		}
 		compare(&look, &before);
 		if (screen)
-			draw(&look, o);
+			draw(&look, o, 0);
 		else if (o->json)
 			print_json_look(&look);
 		else
@@ -249,6 +273,5 @@ int top(const struct options *o)
 		before = look;
 	}
 	free(before.directions);
-	link_close(link);
 	return EXIT_SUCCESS;
 }

@@ -176,6 +176,26 @@ case_add_without_a_daemon() {
 	ctl add couple web cache | grep -q "will read it when it starts" && daemon_start &&
 		is segments "$(ctl --json status | jq .segments)" 2 && refused 1 "no segment has a member" kick nobody
 }
+# It may have read the files, or not.
+case_add_and_remove_without_an_answer() {
+	local file=$CONF.d/segment-web-cache.conf
+	trap tidy EXIT
+	mkdir -p "$RUN"
+	config
+	fake_daemon hangs-up reload || return
+	refused 0 "added: $file; vmshmd has not answered: it reads the files when it starts, or at vmshmctl reload" add couple web cache &&
+		[[ -e $file ]] && refused 1 "is there already" add couple web cache &&
+		refused 0 "removed: $file; vmshmd has not answered" remove couple web cache &&
+		is left "$(ls -A "$CONF.d")" "" &&
+		is json "$(ctl --json add couple web cache | jq -c '[.done, .running, .told]')" '["added",true,false]'
+}
+case_add_by_who_may_not_ask() {
+	((EUID == 0)) || skip "only root becomes somebody else"
+	begin && mkdir "$CONF.d" && chown 1234 "$CONF.d" || return
+	ASAN_OPTIONS=detect_leaks=0 setpriv --reuid 1234 --regid 1234 --clear-groups "$VMSHMCTL" -s "$RUN/control.sock" -c "$CONF" add couple web cache >"$DIR/out" 2>&1 &&
+		grep -qF "; you may not ask vmshmd (see control_group): it reads the files when it starts" "$DIR/out" || { cat "$DIR/out"; return 1; }
+	is segments "$(ctl --json status | jq .segments)" 1 && ctl reload >/dev/null && is segments "$(ctl --json status | jq .segments)" 2
+}
 case_check() {
 	begin || return
 	ctl check | grep -q "is right" || return
@@ -283,13 +303,13 @@ case_drain_that_takes_too_long_and_undo() {
 	# No module, nobody there: nothing to wait for.
 	ctl drain cache 2>&1 | grep -q "no segment has a member cache" && vm_end db && soon place db .connected false && ctl drain db >/dev/null
 }
-# fake_daemon DOES: takes connections and a drain; asked for the couples it hangs-up, is-mute, or
-# restarts, which is to hang up once; or it forgets who had an answer. $DIR/count: how many
-# connections came.
+# fake_daemon DOES [AT]: takes connections and orders; at this one, couples unless it is said, it
+# hangs-up, is-mute, or restarts, which is to hang up once; or it forgets who had an answer.
+# $DIR/count: how many connections came.
 fake_daemon() {
-	python3 - "$RUN/control.sock" "$1" "$DIR/count" <<-'P' &
+	python3 - "$RUN/control.sock" "$1" "$DIR/count" "${2:-couples}" <<-'P' &
 		import json, socket, sys
-		path, does, count = sys.argv[1:]
+		path, does, count, at = sys.argv[1:]
 		listener = socket.socket(socket.AF_UNIX)
 		listener.bind(path)
 		listener.listen(64)
@@ -301,7 +321,7 @@ fake_daemon() {
 		        f.write(str(n))
 		    stream = s.makefile("rw")
 		    while line := stream.readline():
-		        if "couples" not in line or hung_up:
+		        if at not in line or hung_up:
 		            result = [] if "couples" in line else {}
 		            print(json.dumps({"ok": True, "result": result}), file=stream, flush=True)
 		            if does == "forgets":

@@ -50,7 +50,10 @@ struct options {
 
 /* ---- ask.c ---- */
 
-/* A connection; NULL when @quiet and there is no daemon, else that ends the program. */
+/*
+ * A connection; when there is none, NULL if @quiet, with errno as connect(2) sets it,
+ * else that ends the program.
+ */
 struct daemon_link *link_open(const struct options *o, bool quiet);
 void link_close(struct daemon_link *link);
 

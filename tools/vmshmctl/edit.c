@@ -2,7 +2,8 @@
 /*
  * The configuration's files: what is added lies in a file of its own in
  * CONFIG.d, and what is removed is such a file. The files are the only truth;
- * the daemon is told to read them again. What it refuses is taken back.
+ * the daemon is told to read them again. What it refuses is taken back; what it
+ * does not answer is not, since it may have read it.
  */
 #include "ctl.h"
 #include "log.h"
@@ -101,27 +102,41 @@ static int move(const struct addition *a, const char *from, const char *to)
 	return renameat(a->dir_fd, from, a->dir_fd, to) || fsync(a->dir_fd) ? -1 : 0;
 }
 
+/* How far the daemon knows of a change. */
+enum told { TOLD, ABSENT, FORBIDDEN, UNANSWERED };
+
 /* Tells the daemon; returns NULL, or why it refuses. */
-static char *reload(const struct options *o, bool *running)
+static char *reload(const struct options *o, enum told *told)
 {
 	struct daemon_link *link = link_open(o, true);
-	char *why = NULL;
+	json_t *result;
+	char *why;
 
-	*running = link;
-	if (link)
-		json_decref(link_ask(link, json_pack("{ss}", "command", "reload"), &why));
+	if (!link) {
+		*told = errno == EACCES ? FORBIDDEN : errno == EAGAIN ? UNANSWERED : ABSENT;
+		return NULL;
+	}
+	result = link_try(link, json_pack("{ss}", "command", "reload"), &why);
+	*told = result || why ? TOLD : UNANSWERED;
+	json_decref(result);
 	link_close(link);
 	return why;
 }
 
-static int tell(const struct options *o, struct addition *a, const char *what, bool running)
+static int tell(const struct options *o, struct addition *a, const char *what, enum told told)
 {
+	static const char *const but[] = {
+		[TOLD] = "",
+		[ABSENT] = "; vmshmd does not run, and will read it when it starts",
+		[FORBIDDEN] = "; you may not ask vmshmd (see control_group): it reads the files when it starts, or at a reload",
+		[UNANSWERED] = "; vmshmd has not answered: it reads the files when it starts, or at vmshmctl reload",
+	};
+
 	if (o->json)
-		print_json(json_pack("{ss ss ss sb}", "done", what, "directory", a->dir, "file",
-				     a->file, "running", running));
+		print_json(json_pack("{ss ss ss sb sb}", "done", what, "directory", a->dir, "file",
+				     a->file, "running", told != ABSENT, "told", told == TOLD));
 	else
-		printf("%s: %s/%s%s\n", what, a->dir, a->file,
-		       running ? "" : "; vmshmd does not run, and will read it when it starts");
+		printf("%s: %s/%s%s\n", what, a->dir, a->file, but[told]);
 	close(a->dir_fd);
 	free(a->config);
 	free(a->dir);
@@ -225,7 +240,7 @@ int edit_add(const struct options *o)
 	char name[4 * VMSHM_NAME_LEN] = "", *text = NULL, *why;
 	struct addition a = { .dir_fd = -1 };
 	unsigned int mistakes;
-	bool running;
+	enum told told;
 	size_t len;
 	FILE *out = open_memstream(&text, &len);
 
@@ -258,13 +273,13 @@ int edit_add(const struct options *o)
 		unlinkat(a.dir_fd, a.file, 0);
 		die(EXIT_CONFIG, "not added: %u mistake%s", mistakes, mistakes == 1 ? "" : "s");
 	}
-	why = reload(o, &running);
+	why = reload(o, &told);
 	if (why) {
 		unlinkat(a.dir_fd, a.file, 0);
 		die(EXIT_REFUSED, "not added: %s", why);
 	}
 	free(text);
-	return tell(o, &a, "added", running);
+	return tell(o, &a, "added", told);
 }
 
 /* ---- remove ---- */
@@ -274,7 +289,7 @@ int edit_remove(const struct options *o)
 	char name[4 * VMSHM_NAME_LEN] = "", *why;
 	struct addition a = { .dir_fd = -1 };
 	unsigned int mistakes;
-	bool running;
+	enum told told;
 
 	if (!strcmp(o->args[0], "couple"))
 		couple_name(o, name, sizeof(name));
@@ -300,11 +315,11 @@ int edit_remove(const struct options *o)
 		die(EXIT_CONFIG, "not removed: %u mistake%s without it", mistakes,
 		    mistakes == 1 ? "" : "s");
 	}
-	why = reload(o, &running);
+	why = reload(o, &told);
 	if (why) {
 		move(&a, a.hidden, a.file);
 		die(EXIT_REFUSED, "not removed: %s", why);
 	}
 	unlinkat(a.dir_fd, a.hidden, 0);
-	return tell(o, &a, "removed", running);
+	return tell(o, &a, "removed", told);
 }

@@ -74,6 +74,36 @@ case_each_ring() {
 		tell db "set rings 99999999999" >/dev/null && is others "$(ctl --json rings --each db | jq 'length >= 2')" true &&
 		refused 2 "--each is not for" status --each
 }
+case_rings_of_names_without_rings() {
+	begin && vm web-db web && vm web-db db && is listed "$(tell web 'ring 0 16 80 1024')" ok || return
+	is "who only receives" "$(ctl --json rings --each web)" "[]" &&
+		is "who is nowhere" "$(ctl --json rings --each cache)$(ctl --json rings cache)" "[][]" &&
+		is "both" "$(ctl --json rings --each db cache | jq length)" 1 &&
+		ctl rings --each web | grep -q '^SEGMENT ' &&
+		refused 1 "there is no nobody; see: vmshmctl members" rings --each nobody &&
+		refused 1 "there is no nobody; see: vmshmctl members" rings web nobody
+}
+# More than an answer has, in segments that come first.
+case_each_ring_of_a_late_segment() {
+	local pair one cid=10
+	trap tidy EXIT
+	make_dir
+	config
+	mkdir "$CONF.d"
+	for pair in a-b c-d e-f g-h; do
+		echo "members = ( { name = \"${pair%-*}\"; cid = $((cid++)); }, { name = \"${pair#*-}\"; cid = $((cid++)); } );" \
+			"couples = ( { members = [ \"${pair%-*}\", \"${pair#*-}\" ]; size = \"1M\"; } );" >"$CONF.d/$pair.conf"
+	done
+	daemon_start || return
+	for pair in a-b c-d e-f g-h; do
+		for one in "${pair%-*}" "${pair#*-}"; do
+			vm "$pair" "$one" && is "$one" "$(tell "$one" fill)" ok || return
+		done
+	done
+	vm web-db web && is listed "$(tell web 'ring 0 12 80 1024')" ok && is all "$(ctl --json rings --each | jq length)" 4096 &&
+		is "of the segment" "$(ctl --json rings --each web-db | jq -c '[.[] | [.from, .to]]')" '[["db","web"]]' &&
+		is "of the member" "$(ctl --json rings --each db | jq -c '[.[] | [.from, .to]]')" '[["db","web"]]'
+}
 case_top_shows_rates() {
 	begin && vm web-db web || return
 	tell web 'set tx_msgs 1000' >/dev/null

@@ -6,6 +6,7 @@
  *   up			this side is up, with the peer's epoch echoed
  *   set NAME VALUE	a counter of its page
  *   ring OFF ORDER LOCAL PEER	list a ring at this offset of its half, 1000 bytes in it
+ *   fill			list as many as there may be
  *   heed		wait for the host's wish to drain, say that it was heard
  *   drain		print the wish: of this side, of the peer
  *   bell		print whether it was rung within a second
@@ -105,6 +106,10 @@ static void obey(char *line)
 		puts(set(name, value) ? "ok" : "no such counter");
 	} else if (sscanf(line, "ring %llu %u %u %u", &value, &order, &local, &peer) == 4) {
 		puts(list_ring(value, order, local, peer) ? "ok" : "no");
+	} else if (!strcmp(line, "fill")) {
+		while (list_ring(0, 12, 1, 1))
+			;
+		puts("ok");
 	} else if (!strcmp(line, "heed")) {
 		puts(soon(wished()) ? "ok" : "no wish");
 		set("draining", 1);

@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #define NR(array) (sizeof(array) / sizeof((array)[0]))
@@ -59,8 +60,15 @@ static bool asked_for(const struct options *o, const char *name)
 	return !o->nr_args;
 }
 
+static void not_there(const char *name) __attribute__((noreturn));
+
+static void not_there(const char *name)
+{
+	die(EXIT_REFUSED, "there is no %s; see: vmshmctl members", name);
+}
+
 /* Takes out of @list what nobody asked for. */
-static void keep_asked(const struct options *o, json_t *list, const char *one, const char *other)
+static void sift(const struct options *o, json_t *list, const char *one, const char *other)
 {
 	size_t i = 0;
 
@@ -72,8 +80,14 @@ static void keep_asked(const struct options *o, json_t *list, const char *one, c
 		else
 			json_array_remove(list, i);
 	}
+}
+
+/* The same of a list that has all there is. */
+static void keep_asked(const struct options *o, json_t *list, const char *name)
+{
+	sift(o, list, name, NULL);
 	if (o->nr_args && !json_array_size(list))
-		die(EXIT_REFUSED, "there is no %s; see: vmshmctl members", o->args[0]);
+		not_there(o->args[0]);
 }
 
 int show_members(const struct options *o)
@@ -84,7 +98,7 @@ int show_members(const struct options *o)
 	struct table *t;
 	size_t i, k;
 
-	keep_asked(o, list, "name", NULL);
+	keep_asked(o, list, "name");
 	if (o->json) {
 		print_json(list);
 		return EXIT_SUCCESS;
@@ -124,7 +138,7 @@ int show_couples(const struct options *o)
 	struct table *t;
 	size_t i;
 
-	keep_asked(o, list, "segment", NULL);
+	keep_asked(o, list, "segment");
 	if (o->json) {
 		print_json(list);
 		return EXIT_SUCCESS;
@@ -152,21 +166,84 @@ int show_couples(const struct options *o)
 	return EXIT_SUCCESS;
 }
 
+/* Adds to @segments, whose keys they are, those that @name means: itself or a member's. */
+static void add_segments(json_t *segments, const json_t *members, const char *name)
+{
+	bool there = false;
+	json_t *m, *place;
+	size_t i, k;
+
+	json_array_foreach(members, i, m) {
+		bool named = !strcmp(str(m, "name"), name);
+
+		there |= named;
+		json_array_foreach(json_object_get(m, "places"), k, place) {
+			const char *segment = str(place, "segment");
+
+			if (!named && strcmp(segment, name))
+				continue;
+			there = true;
+			json_object_set_new(segments, segment, json_null());
+		}
+	}
+	if (!there)
+		not_there(name);
+}
+
+/*
+ * The segments that all names mean. Nobody can tell by what goes there whether a
+ * name is one: there may be nothing.
+ */
+static json_t *segments_asked(const struct options *o)
+{
+	json_t *members = ask(o, "members"), *segments = json_object();
+
+	for (int i = 0; i < o->nr_args; i++)
+		add_segments(segments, members, o->args[i]);
+	json_decref(members);
+	return segments;
+}
+
 static const char *ring_state(const json_t *says)
 {
 	return yes(says, "reset") ? "reset" : yes(says, "ended") ? "ending" : "open";
+}
+
+/* An answer has so many at most, those of the first segments: each is asked for alone. */
+static json_t *each_ring(const struct options *o)
+{
+	json_t *segments, *list, *of_one, *nothing;
+	struct daemon_link *link;
+	const char *name;
+	char *why;
+
+	if (!o->nr_args)
+		return ask(o, "connections");
+	segments = segments_asked(o);
+	list = json_array();
+	link = link_open(o, false);
+	json_object_foreach(segments, name, nothing) {
+		of_one = link_ask(link, json_pack("{ss ss}", "command", "connections", "segment",
+						  name), &why);
+		if (!of_one)
+			die(EXIT_REFUSED, "%s", why);
+		json_array_extend(list, of_one);
+		json_decref(of_one);
+	}
+	link_close(link);
+	json_decref(segments);
+	sift(o, list, "from", "segment");
+	return list;
 }
 
 static int show_each_ring(const struct options *o)
 {
 	static const char *const heads[] = { "SEGMENT", "FROM", ">PORT*", "TO", ">PORT*", ">SENT*",
 		">WAITING*", ">SIZE*", "STATE*" };
-	json_t *list = ask(o, "connections"), *r;
+	json_t *list = each_ring(o), *r;
 	struct table *t;
 	size_t i;
 
-	if (o->nr_args && json_array_size(list))
-		keep_asked(o, list, "from", "segment");
 	if (o->json) {
 		print_json(list);
 		return EXIT_SUCCESS;
@@ -198,8 +275,10 @@ int show_rings(const struct options *o)
 
 	if (o->each)
 		return show_each_ring(o);
+	if (o->nr_args)
+		json_decref(segments_asked(o));
 	list = ask(o, "rings");
-	keep_asked(o, list, "from", "segment");
+	sift(o, list, "from", "segment");
 	if (o->json) {
 		print_json(list);
 		return EXIT_SUCCESS;

@@ -492,11 +492,28 @@ case_completion() {
 	[[ -e /usr/share/bash-completion/bash_completion ]] || skip "there is no bash-completion"
 	begin || return
 	words=$(bash -c 'source /usr/share/bash-completion/bash_completion; source "$1"
-		complete_line() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMP_LINE="$*"; COMP_POINT=${#COMP_LINE}; COMPREPLY=(); _vmshmctl; echo "${COMPREPLY[*]}"; }
+		# As bash does it: split at "=" too, where a word of its own ends the one before.
+		complete_line() {
+			COMP_LINE="$*"; COMP_POINT=${#COMP_LINE}; COMP_WORDS=(); COMPREPLY=()
+			local word
+			for word; do
+				if [[ $word == *=* ]]; then
+					COMP_WORDS+=("${word%%=*}" =)
+					word=${word#*=}
+					[[ $word ]] || continue
+				fi
+				COMP_WORDS+=("$word")
+			done
+			COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _vmshmctl; echo "${COMPREPLY[*]}"
+		}
 		PATH=$(dirname "$2"):$PATH
 		complete_line vmshmctl dr; complete_line vmshmctl -s "$3" kick w; complete_line vmshmctl add member --c
-		complete_line vmshmctl -s "$3" couples ""' - ../../tools/vmshmctl/vmshmctl.bash "$VMSHMCTL" "$RUN/control.sock" 2>&1)
-	is words "$words" $'drain\nweb\n--config= --cid=\nweb-db'
+		complete_line vmshmctl -s "$3" couples ""
+		complete_line vmshmctl "--socket=$3" kick w; complete_line vmshmctl "--socket=$3" --config=/c couples ""
+		complete_line vmshmctl "--socket=$3" add --size=64M couple web d; complete_line vmshmctl "--socket=$3" add --size 64M couple web d
+		complete_line vmshmctl "--socket=${3%.sock}"; complete_line vmshmctl -s "$3" kick --segment=we; complete_line vmshmctl -s "$3" kick --segment=
+		complete_line vmshmctl -s "$3" add member --cid=w' - ../../tools/vmshmctl/vmshmctl.bash "$VMSHMCTL" "$RUN/control.sock" 2>&1)
+	is words "$words" $'drain\nweb\n--config= --cid=\nweb-db\nweb\nweb-db\ndb\ndb\n'"$RUN/control.sock"$'\nweb-db\nweb-db'
 }
 
 run_cases

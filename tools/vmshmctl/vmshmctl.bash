@@ -11,20 +11,40 @@ _vmshmctl_names() {
 		sed -n "s/^    *\"$2\": \"\\([^\"]*\\)\",*\$/\\1/p" | sort -u
 }
 
-_vmshmctl() {
-	local cur=${COMP_WORDS[COMP_CWORD]} command="" kind="" i words options
-	local _vmshmctl_socket=()
+# The words up to the cursor as vmshmctl will have them, in the array words: bash splits
+# --option=value at the "=", and others at what else COMP_WORDBREAKS has.
+_vmshmctl_words() {
+	local rest=$COMP_LINE trimmed i
 
-	for ((i = 1; i < COMP_CWORD; i++)); do
-		case ${COMP_WORDS[i]} in
-		-s | --socket) _vmshmctl_socket=(-s "${COMP_WORDS[++i]}") ;;
-		-c | --config | -i | -n) ((i++)) ;;
+	for ((i = 0; i <= COMP_CWORD; i++)); do
+		trimmed=${rest#"${rest%%[![:space:]]*}"}
+		if ((i)) && [[ $trimmed == "$rest" ]]; then
+			words[-1]+=${COMP_WORDS[i]}
+		else
+			words+=("${COMP_WORDS[i]}")
+		fi
+		rest=${trimmed#"${COMP_WORDS[i]}"}
+	done
+}
+
+_vmshmctl() {
+	local command="" kind="" i cur options list before=""
+	local words=() _vmshmctl_socket=()
+
+	_vmshmctl_words
+	cur=${words[-1]}
+	for ((i = 1; i < ${#words[@]} - 1; i++)); do
+		case ${words[i]} in
+		-s | --socket) _vmshmctl_socket=(-s "${words[++i]}") ;;
+		--socket=*) _vmshmctl_socket=(-s "${words[i]#*=}") ;;
+		-c | --config | -i | --interval | -n | --count | --segment | --timeout) ((i++)) ;;
+		--cid | --name | --size | --vectors | --numa-node | --owner | --group | --mode) ((i++)) ;;
 		-*) ;;
 		*)
 			if [[ -z $command ]]; then
-				command=${COMP_WORDS[i]}
+				command=${words[i]}
 			elif [[ -z $kind ]]; then
-				kind=${COMP_WORDS[i]}
+				kind=${words[i]}
 			fi
 			;;
 		esac
@@ -43,24 +63,40 @@ _vmshmctl() {
 	libvirt-xml) options+=" --domain" ;;
 	esac
 	case $command in
-	"") words="status members couples rings top add remove kick drain reload check version libvirt-xml qemu-args" ;;
-	members | kick | drain | libvirt-xml | qemu-args) words=$(_vmshmctl_names members name) ;;
-	rings) words=$(_vmshmctl_names members name; _vmshmctl_names couples segment) ;;
-	couples) words=$(_vmshmctl_names couples segment) ;;
-	add) if [[ -z $kind ]]; then words="member couple segment"; else words=$(_vmshmctl_names members name); fi ;;
+	"") list="status members couples rings top add remove kick drain reload check version libvirt-xml qemu-args" ;;
+	members | kick | drain | libvirt-xml | qemu-args) list=$(_vmshmctl_names members name) ;;
+	rings) list=$(_vmshmctl_names members name; _vmshmctl_names couples segment) ;;
+	couples) list=$(_vmshmctl_names couples segment) ;;
+	add) if [[ -z $kind ]]; then list="member couple segment"; else list=$(_vmshmctl_names members name); fi ;;
 	remove)
 		if [[ -z $kind ]]; then
-			words="member couple segment"
+			list="member couple segment"
 		elif [[ $kind == segment ]]; then
-			words=$(_vmshmctl_names couples segment)
+			list=$(_vmshmctl_names couples segment)
 		else
-			words=$(_vmshmctl_names members name)
+			list=$(_vmshmctl_names members name)
 		fi
 		;;
-	*) words="" ;;
+	*) list="" ;;
 	esac
-	[[ $cur != -* ]] || words=$options
-	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+	case $cur in
+	--*=*)
+		# What bash puts in the place of the value alone, if it takes it for a word.
+		[[ $COMP_WORDBREAKS == *=* ]] || before=${cur%%=*}=
+		case $cur in
+		--socket=* | --config=*)
+			mapfile -t COMPREPLY < <(compgen -P "$before" -f -- "${cur#*=}")
+			compopt -o filenames 2>/dev/null
+			return
+			;;
+		--segment=*) list=$(_vmshmctl_names couples segment) ;;
+		*) list="" ;;
+		esac
+		cur=${cur#*=}
+		;;
+	-*) list=$options ;;
+	esac
+	mapfile -t COMPREPLY < <(compgen -P "$before" -W "$list" -- "$cur")
 	[[ ${COMPREPLY[0]:-} != *= ]] || compopt -o nospace 2>/dev/null
 }
 

@@ -164,6 +164,17 @@ case_add_and_remove() {
 		is "what is left" "$(ls -A "$CONF.d")" "" && [[ ! -e $RUN/queue-web ]] &&
 		is "who was connected" "$(ctl --json members web | jq -c '.[0].places[0] | [.connected, .presence]')" '[true,1]'
 }
+# By who is in it, not by the name that the segment would have.
+case_remove_a_couple_by_its_members() {
+	begin && ctl add couple web cache >/dev/null && ctl remove couple cache web >/dev/null &&
+		ctl add couple web cache --name=fast >/dev/null && ctl remove couple web cache >/dev/null &&
+		is left "$(ls -A "$CONF.d")" "" || return
+	ctl add member a --cid=11 >/dev/null && ctl add member a-b --cid=12 >/dev/null && ctl add member b-c --cid=13 >/dev/null && ctl add member c --cid=14 >/dev/null &&
+		ctl add couple a-b c >/dev/null && ctl add segment trio web cache a --shared >/dev/null || return
+	refused 1 "no file in $CONF.d has just the couple a and b-c: what vmshmctl has not added is removed by hand, in $CONF" remove couple a b-c &&
+		refused 1 "just the couple web and cache" remove couple web cache &&
+		is couples "$(names)" "a-b-c trio trio trio web-db"
+}
 case_add_the_host() {
 	begin || return
 	mkdir -p "$CONF.d"

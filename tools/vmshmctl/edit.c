@@ -8,8 +8,10 @@
 #include "ctl.h"
 #include "log.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <libconfig.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -284,6 +286,72 @@ int edit_add(const struct options *o)
 
 /* ---- remove ---- */
 
+/* Is this one of add's files: a segment of these two, in whichever order, and nothing else? */
+static bool has_couple(const char *path, const char *const *who)
+{
+	const config_setting_t *segments, *members;
+	const char *names[2];
+	bool has = false;
+	config_t file;
+
+	config_init(&file);
+	if (!config_read_file(&file, path))
+		goto out;
+	segments = config_lookup(&file, "segments");
+	if (config_setting_length(config_root_setting(&file)) != 1 || !segments ||
+	    config_setting_length(segments) != 1)
+		goto out;
+	members = config_setting_get_member(config_setting_get_elem(segments, 0), "members");
+	if (!members || config_setting_length(members) != 2)
+		goto out;
+	for (int i = 0; i < 2; i++) {
+		names[i] = config_setting_get_string_elem(members, i);
+		if (!names[i])
+			goto out;
+	}
+	has = (!strcmp(names[0], who[0]) && !strcmp(names[1], who[1])) ||
+	      (!strcmp(names[0], who[1]) && !strcmp(names[1], who[0]));
+out:
+	config_destroy(&file);
+	return has;
+}
+
+/*
+ * Finds the couple's file by what is in it: the members may have been named in the
+ * other order, the segment may have a name of its own, and A-B-C is the name of the
+ * couple of A-B and C as well as of A and B-C.
+ */
+static void find_couple(struct addition *a, const char *const *who)
+{
+	static const char kind[] = "segment-";
+	DIR *dir = opendir(a->dir);
+	struct dirent *entry;
+	bool found = false;
+
+	while (dir && !found && (entry = readdir(dir))) {
+		const char *suffix = strrchr(entry->d_name, '.');
+		char *path;
+
+		if (strncmp(entry->d_name, kind, strlen(kind)) || !suffix ||
+		    strcmp(suffix, CONFIG_MORE_SUFFIX) || strlen(entry->d_name) >= sizeof(a->file))
+			continue;
+		if (asprintf(&path, "%s/%s", a->dir, entry->d_name) < 0)
+			abort();
+		found = has_couple(path, who);
+		free(path);
+		if (found) {
+			snprintf(a->file, sizeof(a->file), "%s", entry->d_name);
+			snprintf(a->hidden, sizeof(a->hidden), ".%s", a->file);
+		}
+	}
+	if (dir)
+		closedir(dir);
+	if (!found)
+		die(EXIT_REFUSED,
+		    "no file in %s has just the couple %s and %s: what vmshmctl has not added is removed by hand, in %s",
+		    a->dir, who[0], who[1], a->config);
+}
+
 int edit_remove(const struct options *o)
 {
 	char name[4 * VMSHM_NAME_LEN] = "", *why;
@@ -303,6 +371,8 @@ int edit_remove(const struct options *o)
 		open_dir(&a, o, "segment", name);
 	else
 		die(EXIT_USAGE, "remove '%s'?  expected member, couple or segment", o->args[0]);
+	if (!strcmp(o->args[0], "couple"))
+		find_couple(&a, o->args + 1);
 	if (move(&a, a.file, a.hidden)) {
 		if (errno == ENOENT)
 			die(EXIT_REFUSED,

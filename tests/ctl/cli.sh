@@ -402,6 +402,31 @@ case_drain_of_a_daemon_that_is_mute_comes_to_its_end() {
 case_drain_of_a_daemon_that_hangs_up_once() {
 	drain_of_a_fake restarts 0 "a: no connection is left; its devices can be unplugged now"
 }
+# A daemon that is stopped takes nobody any more when its queue is full.
+case_a_full_queue() {
+	local began
+	trap tidy EXIT
+	mkdir -p "$RUN"
+	python3 - "$RUN/control.sock" <<-'P' &
+		import os, socket, sys, time
+		listener = socket.socket(socket.AF_UNIX)
+		listener.bind(sys.argv[1] + ".new")
+		listener.listen(0)
+		full = []
+		while True:
+		    full.append(socket.socket(socket.AF_UNIX))
+		    full[-1].setblocking(False)
+		    if full[-1].connect_ex(sys.argv[1] + ".new"):
+		        break
+		os.rename(sys.argv[1] + ".new", sys.argv[1])
+		time.sleep(60)
+	P
+	EXTRA+=($!)
+	soon test -S "$RUN/control.sock" || return
+	began=$(date +%s)
+	refused 1 "control.sock: vmshmd takes no connections; does it hang, or are too many open?" drain web --timeout 1
+	is "in time" "$(($(date +%s) - began < 15))" 1
+}
 case_the_tables_page_is_punched_out() {
 	begin && vm web-db web && vm web-db db || return
 	is punch "$(tell web punch)" ok && ctl drain web --timeout 0 >/dev/null 2>&1

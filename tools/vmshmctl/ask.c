@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define PATIENCE_S	30
+#define CONNECT_S	5	/* takes no work of the daemon, but room in its queue */
 
 struct daemon_link {
 	const char *path;
@@ -54,6 +55,8 @@ static int connect_to(const char *path)
 	if (fd < 0)
 		die(EXIT_REFUSED, "no socket: %s", strerror(errno));
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	/* This bounds connect(), too. */
+	patience.tv_sec = CONNECT_S;
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	if (!connect(fd, (struct sockaddr *)&address, sizeof(address)))
 		return fd;
@@ -86,6 +89,10 @@ struct daemon_link *link_open(const struct options *o, bool quiet)
 			die(EXIT_REFUSED,
 			    "%s: %s; expected a member of the group that control_group, or SocketGroup= of its unit, names",
 			    path, strerror(errno));
+		if (errno == EAGAIN)
+			die(EXIT_REFUSED,
+			    "%s: vmshmd takes no connections; does it hang, or are too many open?",
+			    path);
 		die(EXIT_REFUSED, "%s: %s; is vmshmd running? (--socket names another one)", path,
 		    strerror(errno));
 	}
@@ -96,6 +103,7 @@ struct daemon_link *link_open(const struct options *o, bool quiet)
 	link->stream = fdopen(fd, "r");
 	if (!link->stream)
 		abort();
+	link_patience(link, PATIENCE_S);
 	return link;
 }
 

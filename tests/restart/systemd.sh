@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # systemd.sh BUILD RESULT: runs tests/daemon's restart under a systemd, with the
-# unit that is shipped; its TAP goes to RESULT. To be run in a VM: systemd is the
+# units that are shipped, and then socket-unit; their TAP goes to RESULT.restart
+# and RESULT.socket. To be run in a VM: systemd is the
 # first process of namespaces of its own there (of processes, mounts, cgroups),
 # with no units but those that are made here.
 
@@ -10,7 +11,7 @@ set -u
 BUILD=$1 RESULT=$2
 TOP=$(cd "$(dirname "$(readlink -f "$0")")/../.." && pwd)
 SHIPPED=$TOP/tools/vmshmd/systemd
-[[ -x /lib/systemd/systemd ]] || { echo "1..0 # SKIP there is no systemd" >"$RESULT"; exit 0; }
+[[ -x /lib/systemd/systemd ]] || { echo "1..0 # SKIP there is no systemd" | tee "$RESULT.restart" >"$RESULT.socket"; exit 0; }
 
 if [[ -z ${INSIDE:-} ]]; then
 	mkdir -p /sys/fs/cgroup/vmshm-systemd && echo $$ >/sys/fs/cgroup/vmshm-systemd/cgroup.procs || exit 1
@@ -26,6 +27,9 @@ mkdir -p $units/vmshmd.service.d /run/vmshm-test
 for target in sysinit basic multi-user shutdown; do printf '[Unit]\nDefaultDependencies=no\n' >$units/$target.target; done
 install -m 755 "$BUILD/vmshmd/vmshmd" /run/vmshmd
 sed 's#@sbindir@#/run#' "$SHIPPED/vmshmd.service.in" >$units/vmshmd.service
+mkdir $units/vmshmd-control.socket.d
+cp "$SHIPPED/../vmshmd-control.socket" $units/
+printf '[Socket]\nSocketGroup=adm\n' >$units/vmshmd-control.socket.d/group.conf
 # The watchdog is to bark while the test waits.
 cat >$units/vmshmd.service.d/test.conf <<-C
 	[Service]
@@ -42,9 +46,9 @@ cat >$units/vmshm-test.service <<-C
 	[Service]
 	Type=oneshot
 	Environment=RESTARTS=${RESTARTS:-50}
-	ExecStart=$BUILD/tests/daemon/restart --systemd
+	ExecStart=/bin/sh -c 'exec $BUILD/tests/daemon/restart --systemd >$RESULT.restart'
+	ExecStart=/bin/sh -c 'exec $TOP/tests/restart/socket-unit $BUILD/vmshmctl/vmshmctl >$RESULT.socket'
 	ExecStopPost=/bin/sh -c '{ cat /run/vmshm-test/log; systemctl --no-pager status vmshmd.service; } >&2'
-	StandardOutput=file:$RESULT
 	StandardError=file:$RESULT.err
 C
 printf '[Unit]\nDefaultDependencies=no\nWants=vmshm-test.service\n' >$units/vmshm-test.target

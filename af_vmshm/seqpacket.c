@@ -111,7 +111,7 @@ int vmshm_seqpacket_recvmsg(struct socket *sock, struct msghdr *msg, size_t len,
 			cond_resched();
 			continue;
 		}
-		err = rx_end(sk, end, 0, &again);
+		err = rx_end(sk, end, 0, false, &again);
 		if (again && !signal_pending(current))
 			continue;
 		if (err || READ_ONCE(vs->rd_shut)) {

@@ -322,7 +322,7 @@ int vmshm_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, in
 		}
 		if (done >= target)
 			break;
-		err = rx_end(sk, end, peek ? done : 0, &again);
+		err = rx_end(sk, end, peek ? done : 0, done, &again);
 		if (again)
 			continue;
 		if (err || READ_ONCE(vs->rd_shut))

@@ -103,8 +103,10 @@ static inline int tx_unusual(struct socket *sock, struct msghdr *msg)
  * Nothing to read.  Returns 0: wait; 1: end of file; or a negative errno.
  * *@again: bytes came in after the look that found none; they were taken over
  * under the lock, so a peer whose index flickers can't keep us looking.
+ * @some: the call has bytes to return, so that an error is the next call's.
  */
-static inline long rx_end(struct sock *sk, struct vmshm_end *end, size_t skip, bool *again)
+static inline long rx_end(struct sock *sk, struct vmshm_end *end, size_t skip, bool some,
+			  bool *again)
 {
 	u32 shut;
 	int err;
@@ -121,6 +123,8 @@ static inline long rx_end(struct sock *sk, struct vmshm_end *end, size_t skip, b
 	if (skip && vmshm_end_has_moved(end))
 		return 1;
 	if (READ_ONCE(sk->sk_err)) {
+		if (some)
+			return 1;
 		err = sock_error(sk);
 		if (err)
 			return err;

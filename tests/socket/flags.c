@@ -166,6 +166,31 @@ static void waitall_server(void)
 	EQUAL(recv(fd, buf, 100, MSG_WAITALL), 0);
 }
 
+/* A reset is no end of the stream: it is told, if by the next call. */
+static void waitall_reset_client(void)
+{
+	int fd = pair();
+
+	send_all(fd, "0123456789", 10);
+	barrier("waiting");
+	sleep_ms(50);
+	close(fd);		/* with data that nobody has read */
+	barrier("done");
+}
+
+static void waitall_reset_server(void)
+{
+	int fd = pair();
+	char buf[100];
+
+	send_all(fd, "unread", 6);
+	barrier("waiting");
+	EQUAL(recv(fd, buf, 100, MSG_WAITALL), 10);
+	FAILS(recv(fd, buf, 100, MSG_WAITALL), ECONNRESET);
+	EQUAL(recv(fd, buf, 100, MSG_WAITALL), 0);
+	barrier("done");
+}
+
 static void waitall_dontwait_server(void)
 {
 	int fd = pair();
@@ -305,6 +330,8 @@ static const struct test_case cases[] = {
 	{ "peek_eof", "MSG_PEEK sees the end of file, again and again",
 	  close_client, peek_eof_server },
 	{ "waitall", "MSG_WAITALL waits for all, or the end", waitall_client, waitall_server },
+	{ "waitall_reset", "a reset in the middle of MSG_WAITALL is told by the next call",
+	  waitall_reset_client, waitall_reset_server },
 	{ "waitall_dontwait", "MSG_WAITALL with MSG_DONTWAIT gives what there is",
 	  put_client, waitall_dontwait_server },
 	{ "trunc", "MSG_TRUNC changes nothing on a stream", put_client, trunc_server },

@@ -28,6 +28,24 @@ static int set_busy_poll(const char *val, const struct kernel_param *kp)
 	return 0;
 }
 
+static int set_busy_poll_max(const char *val, const struct kernel_param *kp)
+{
+	unsigned int us;
+	int err = kstrtouint(val, 0, &us);
+
+	if (err)
+		return err;
+	if (us > VMSHM_BUSY_POLL_MAX_US)
+		return -EINVAL;
+	WRITE_ONCE(vmshm_busy_poll_max_us, us);
+	return 0;
+}
+
+static const struct kernel_param_ops busy_poll_max_ops = {
+	.set = set_busy_poll_max,
+	.get = param_get_uint,
+};
+
 static const struct kernel_param_ops busy_poll_ops = {
 	.set = set_busy_poll,
 	.get = param_get_int,
@@ -35,8 +53,8 @@ static const struct kernel_param_ops busy_poll_ops = {
 
 module_param_cb(busy_poll, &busy_poll_ops, &vmshm_busy_poll_default, 0644);
 MODULE_PARM_DESC(busy_poll, "of new sockets: -1 adaptive (default), 0 off, else microseconds up to 1000");
-module_param_named(busy_poll_max_us, vmshm_busy_poll_max_us, uint, 0644);
-MODULE_PARM_DESC(busy_poll_max_us, "longest adaptive busy-poll, microseconds (default 200)");
+module_param_cb(busy_poll_max_us, &busy_poll_max_ops, &vmshm_busy_poll_max_us, 0644);
+MODULE_PARM_DESC(busy_poll_max_us, "longest adaptive busy-poll, microseconds up to 1000 (default 200)");
 
 struct workqueue_struct *vmshm_wq;
 

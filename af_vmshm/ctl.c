@@ -29,7 +29,7 @@ static bool compose(struct vmshm_chan *ch, struct vmshm_end *end, u8 bit, struct
 		msg->src_port = end->local_port;
 		msg->dst_port = end->peer_port;
 		msg->sock_type = end->sock_type;
-		msg->flags = end->to_own_cid ? VMSHM_CTL_F_OWN_CID : 0;
+		msg->flags = end->to_own_cid && !end->chan->presence ? VMSHM_CTL_F_OWN_CID : 0;
 		break;
 	case VMSHM_SAY_ACCEPT:
 		msg->type = VMSHM_CTL_ACCEPT;
@@ -355,6 +355,10 @@ static void got_connect(struct vmshm_chan *ch, const struct vmshm_ctl *msg)
 	if (ch->draining)
 		goto refuse;
 	err = ECONNRESET;
+	if (!msg->src_id || msg->src_id > VMSHM_PEND_ID_MASK) {
+		atomic64_inc(&ch->protocol_errors);
+		goto refuse;
+	}
 	if (msg->sock_type == SOCK_DGRAM && ch->features & VMSHM_F_DGRAM) {
 		err = vmshm_dgram_offered(ch, cid, msg);
 		if (err)
@@ -363,7 +367,7 @@ static void got_connect(struct vmshm_chan *ch, const struct vmshm_ctl *msg)
 	}
 	if (vmshm_ring_fits(msg->ring_off, msg->ring_order, ch->half_size))
 		hdr = ch->bus->ring_peer(ch, msg->ring_off, msg->ring_order);
-	if (!hdr || !msg->src_id || msg->src_id > VMSHM_PEND_ID_MASK) {
+	if (!hdr) {
 		atomic64_inc(&ch->protocol_errors);
 		goto refuse;
 	}

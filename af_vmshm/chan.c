@@ -11,13 +11,14 @@
  * would never agree.
  */
 #include <linux/random.h>
+#include <linux/sched/clock.h>
 #include "vmshm.h"
 
 #define HELLO_FIRST_MS	10	/* then twice as long each time, */
 #define HELLO_LAST_MS	1000	/* up to this */
+#define RUN_NS		(NSEC_PER_SEC / HZ / 2)	/* of the worker, in a tick */
 /* What this module can do. */
 #define FEATURES	(VMSHM_F_STREAM | VMSHM_F_SEQPACKET | VMSHM_F_DGRAM | VMSHM_F_GROW)
-#define BUSY_RUNS	16	/* of the worker in a row; then it pauses for a jiffy */
 
 LIST_HEAD(vmshm_chans);
 DEFINE_MUTEX(vmshm_chans_mutex);	/* writers of vmshm_chans; readers: RCU */
@@ -201,8 +202,22 @@ static void break_off(struct vmshm_chan *ch)
 	draw_epoch(ch);
 }
 
-/* Under chan->mutex. */
-static void run(struct vmshm_chan *ch)
+/* Has the peer had its share of this tick?  Under chan->mutex. */
+static bool used_up(struct vmshm_chan *ch, u64 began)
+{
+	if (time_after(jiffies, ch->run_jiffy)) {
+		ch->run_jiffy = jiffies;
+		ch->run_ns = 0;
+	}
+	ch->run_ns += local_clock() - began;
+	return ch->run_ns > RUN_NS;
+}
+
+/*
+ * Under chan->mutex.  @more: the pending queue has more than was looked at.
+ * @began: when this look did, local_clock().
+ */
+static void run(struct vmshm_chan *ch, bool more, u64 began)
 {
 	int taken = 0;
 
@@ -231,13 +246,15 @@ static void run(struct vmshm_chan *ch)
 	}
 	/*
 	 * A peer that never stops talking keeps neither the mutex nor the
-	 * processor.  Queued under the mutex, so that removal cancels it.
+	 * processor: the rest is the next tick's, and until then interrupts queue
+	 * nothing.  Queued under the mutex, so that removal cancels it.
 	 */
-	ch->busy_runs = taken > 0 ? ch->busy_runs + 1 : 0;
-	if (ch->busy_runs > BUSY_RUNS)
-		queue_delayed_work(vmshm_wq, &ch->hello, 1);
-	else if (taken > 0)
+	if (used_up(ch, began)) {
+		WRITE_ONCE(ch->pausing, true);
+		mod_delayed_work(vmshm_wq, &ch->hello, 1);
+	} else if (taken > 0 || more) {
 		queue_work(vmshm_wq, &ch->work);
+	}
 }
 
 /**
@@ -249,7 +266,7 @@ static void run(struct vmshm_chan *ch)
 void vmshm_chan_run(struct vmshm_chan *ch)
 {
 	mutex_lock(&ch->mutex);
-	run(ch);
+	run(ch, false, local_clock());
 	mutex_unlock(&ch->mutex);
 }
 
@@ -261,18 +278,24 @@ void vmshm_chan_try_run(struct vmshm_chan *ch)
 {
 	if (!mutex_trylock(&ch->mutex))
 		return;
-	run(ch);
+	run(ch, false, local_clock());
+	mutex_unlock(&ch->mutex);
+}
+
+/* The same from the worker, with what the last interrupt's budget left over. */
+static void drain_and_run(struct vmshm_chan *ch)
+{
+	u64 began = local_clock();
+	bool more = READ_ONCE(ch->state) == VMSHM_CHAN_UP && vmshm_chan_drain(ch);
+
+	mutex_lock(&ch->mutex);
+	run(ch, more, began);
 	mutex_unlock(&ch->mutex);
 }
 
 static void chan_work(struct work_struct *work)
 {
-	struct vmshm_chan *ch = container_of(work, struct vmshm_chan, work);
-
-	/* What the last interrupt's budget left over. */
-	if (READ_ONCE(ch->state) == VMSHM_CHAN_UP)
-		vmshm_chan_drain(ch);
-	vmshm_chan_run(ch);
+	drain_and_run(container_of(work, struct vmshm_chan, work));
 }
 
 static void chan_hello(struct work_struct *work)
@@ -286,7 +309,9 @@ static void chan_hello(struct work_struct *work)
 		vmshm_chan_ring(ch);
 	}
 	mutex_unlock(&ch->mutex);
-	vmshm_chan_run(ch);
+	WRITE_ONCE(ch->pausing, false);
+	smp_mb();		/* what an interrupt before that left to us is seen now */
+	drain_and_run(ch);
 }
 
 /* Set up what does not depend on the bus; the bus fills in the rest. */

@@ -171,15 +171,16 @@ bool vmshm_chan_irq(struct vmshm_chan *ch)
 		       READ_ONCE(ch->ctl_stuck) ||
 		       (ch->presence && vmshm_load(ch->presence) != ch->seen_presence) ||
 		       vmshm_drain_wished(ch) != READ_ONCE(ch->draining);
-	if (work)
+	/* A worker that pauses comes back by itself. */
+	if (work && !READ_ONCE(ch->pausing))
 		queue_work(vmshm_wq, &ch->work);
 	rcu_read_unlock();
 	/* Who is not even up rings for itself: handshakes are few. */
 	return pending || (up && work);
 }
 
-/* Go on where an interrupt's budget ended.  From the worker. */
-void vmshm_chan_drain(struct vmshm_chan *ch)
+/* Go on where an interrupt's budget ended.  From the worker.  True: there is more. */
+bool vmshm_chan_drain(struct vmshm_chan *ch)
 {
 	unsigned long flags;
 	bool more;
@@ -188,9 +189,8 @@ void vmshm_chan_drain(struct vmshm_chan *ch)
 	spin_lock_irqsave(&ch->pend_rx_lock, flags);
 	more = !READ_ONCE(ch->gone) && !drain(ch);
 	spin_unlock_irqrestore(&ch->pend_rx_lock, flags);
-	if (more)
-		queue_work(vmshm_wq, &ch->work);
 	rcu_read_unlock();
+	return more;
 }
 
 /* Look at every ring once: the pending queue ran over, or lied. */

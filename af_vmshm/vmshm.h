@@ -133,7 +133,9 @@ struct vmshm_chan {
 	struct vmshm_queue ctl_rx;
 	struct list_head connects;	/* ends that wait for a start, under ctl_lock */
 	unsigned int hello_tries;
-	unsigned int busy_runs;		/* in a row that found messages */
+	unsigned long run_jiffy;	/* the worker's time in this tick, */
+	u64 run_ns;			/* ns; under @mutex */
+	bool pausing;			/* it had too much; hello goes on at the next tick */
 	bool bad_abi;
 	struct work_struct work;
 	struct delayed_work hello;
@@ -547,7 +549,7 @@ void vmshm_notify(struct vmshm_end *end, u32 why);
 void vmshm_notify_reset(struct vmshm_chan *ch);
 void vmshm_chan_ring(struct vmshm_chan *ch);
 bool vmshm_chan_irq(struct vmshm_chan *ch);
-void vmshm_chan_drain(struct vmshm_chan *ch);
+bool vmshm_chan_drain(struct vmshm_chan *ch);
 void vmshm_chan_wake_all(struct vmshm_chan *ch);
 
 /* chan.c */

@@ -15,6 +15,8 @@
 #include "trace.h"
 #include "transfer.h"
 
+#define LOOKS_MOST	16	/* of a call that may not wait */
+
 /* ---- the peer that connect() fixed ---- */
 
 static bool fixed_peer(struct vmshm_sock *vs, u32 *cid, u32 *port)
@@ -215,10 +217,17 @@ static long send_through(struct sock *sk, struct vmshm_end *end, struct msghdr *
 	err = vmshm_lane_watch(vs, end);
 	if (err)
 		return err;
-	if (is_watched(sk) && vmshm_end_arm_tx(end, end->tx_mark) && !signal_pending(current)) {
+	while (is_watched(sk) && vmshm_end_arm_tx(end, end->tx_mark) && !signal_pending(current)) {
 		err = vmshm_lane_state(end) ?:
 		      vmshm_record_write(end, &msg->msg_iter, len, vs->local.svm_port, 0);
-		return err == COPY_LIE ? -EAGAIN : err;
+		if (err == COPY_LIE) {
+			vmshm_end_reset(end, "more was read than written");
+			return -EPIPE;
+		}
+		if (err != -EAGAIN)
+			return err;
+		/* Another socket took the room: the lane is everybody's. */
+		cond_resched();
 	}
 	return -EAGAIN;
 }
@@ -239,8 +248,10 @@ int vmshm_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 	timeo = sock_sndtimeo(sk, msg->msg_flags & MSG_DONTWAIT);
 	for (;;) {
 		end = open_lane(vs, cid, port, &open, &timeo);
-		if (IS_ERR(end))
-			return PTR_ERR(end);
+		if (IS_ERR(end)) {
+			err = PTR_ERR(end);
+			break;
+		}
 		do {
 			err = send_through(sk, end, msg, len, &timeo);
 		} while (err == -EAGAIN && timeo);
@@ -252,17 +263,22 @@ int vmshm_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 		vmshm_end_put(end);
 		if (!over)
 			break;
-		if (signal_pending(current))
-			return sock_intr_errno(timeo);
+		if (signal_pending(current)) {
+			err = sock_intr_errno(timeo);
+			break;
+		}
 		/* A peer that opens and closes without end keeps nobody for ever. */
-		if (--open <= 0)
-			return -ETIMEDOUT;
+		if (--open <= 0) {
+			err = -ETIMEDOUT;
+			break;
+		}
 		cond_resched();
 	}
+	/* Also after an error: what was to be waited for is over. */
+	if (err != -EAGAIN && READ_ONCE(vs->told_again))
+		WRITE_ONCE(vs->told_again, false);
 	if (err)
 		return err;
-	if (READ_ONCE(vs->told_again))
-		WRITE_ONCE(vs->told_again, false);
 	WRITE_ONCE(vs->dgrams.tx_bytes, vs->dgrams.tx_bytes + len);
 	WRITE_ONCE(vs->dgrams.tx_msgs, vs->dgrams.tx_msgs + 1);
 	return len;
@@ -353,12 +369,21 @@ static bool has_datagram(struct vmshm_sock *vs, struct vmshm_end *end)
 {
 	bool last = READ_ONCE(end->done_received);
 	u32 cid, port;
+	int ready;
 
 	smp_rmb();		/* what came before DONE is seen */
 	if (fixed_peer(vs, &cid, &port))
-		vmshm_record_drop_others(end, same_vm(vmshm_peer_cid(end), cid) ? port : -1LL);
-	if (vmshm_end_readable(end))
+		ready = vmshm_record_drop_others(end, same_vm(vmshm_peer_cid(end), cid) ?
+						 port : -1LL);
+	else
+		ready = vmshm_end_readable(end) > 0;
+	if (ready > 0)
 		return true;
+	if (ready < 0) {
+		/* The other ends first; who sleeps looks again. */
+		vs->sk.sk_data_ready(&vs->sk);
+		return false;
+	}
 	if (last || !READ_ONCE(end->rx_open))
 		leave(vs, end);
 	return false;
@@ -508,14 +533,19 @@ int vmshm_dgram_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int
 	struct sock *sk = sock->sk;
 	struct vmshm_sock *vs = vmshm_sk(sk);
 	struct vmshm_end *end;
+	unsigned long deadline;
 	long timeo, err;
+	bool timed;
+	int looks;
 
 	if (unlikely(flags & MSG_OOB))
 		return -EOPNOTSUPP;
 	if (unlikely(flags & MSG_ERRQUEUE))
 		return sock_recv_errqueue(sk, msg, len, SOL_VMSHM, VMSHM_RECVERR);
 	timeo = sock_rcvtimeo(sk, flags & MSG_DONTWAIT);
-	for (;;) {
+	timed = timeo && timeo != MAX_SCHEDULE_TIMEOUT;
+	deadline = jiffies + timeo;
+	for (looks = 0;; looks++) {
 		if (unlikely(READ_ONCE(vs->rd_shut)))
 			return 0;
 		end = next_ready(vs);
@@ -529,8 +559,12 @@ int vmshm_dgram_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int
 			if (signal_pending(current))
 				return sock_intr_errno(timeo);
 			cond_resched();
-			continue;
 		}
+		/* What is not for us, or is no datagram, may come without end. */
+		if (timed ? time_after(jiffies, deadline) : !timeo && looks >= LOOKS_MOST)
+			return -EAGAIN;
+		if (end)
+			continue;
 		err = wait_datagram(sk, &timeo);
 		if (err)
 			return err;

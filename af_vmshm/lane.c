@@ -17,6 +17,8 @@
 
 #define LANE_BITS	8
 #define OPENING_MOST	1024	/* of a channel, at a time: nobody answers, it seems */
+#define WATCHES_OF_SOCK	256
+#define WATCHES_OF_LANE	1024
 
 /**
  * struct vmshm_lane - what an end has that is a lane
@@ -26,6 +28,7 @@
  * @wait: calls that wait for it to open, or for space
  * @lock: @watches; interrupts off
  * @watches: of sockets that were told EAGAIN
+ * @nr_watches: how many
  * @rcu: the interrupt finds it through its end
  */
 struct vmshm_lane {
@@ -35,6 +38,7 @@ struct vmshm_lane {
 	wait_queue_head_t wait;
 	spinlock_t lock;	/* of watches */
 	struct list_head watches;
+	unsigned int nr_watches;
 	struct rcu_head rcu;
 };
 
@@ -301,6 +305,17 @@ static struct vmshm_watch *find_watch(struct vmshm_sock *vs, const struct vmshm_
 	return NULL;
 }
 
+/* Of one that will never be used; the next call to there opens another. */
+static struct vmshm_watch *find_dead(struct vmshm_sock *vs, const struct vmshm_end *end)
+{
+	struct vmshm_watch *w;
+
+	list_for_each_entry(w, &vs->watches, of_sock)
+		if (READ_ONCE(w->end->state) == VMSHM_END_DEAD)
+			return w;
+	return NULL;
+}
+
 /* Of a lane that @end took the place of. */
 static struct vmshm_watch *find_stale(struct vmshm_sock *vs, const struct vmshm_end *end)
 {
@@ -311,38 +326,6 @@ static struct vmshm_watch *find_stale(struct vmshm_sock *vs, const struct vmshm_
 		    leads_to(w->end, end->chan, end->peer_port, end->to_own_cid))
 			return w;
 	return NULL;
-}
-
-/**
- * vmshm_lane_watch - a call was told to come back when this lane can be used
- * @vs: its socket, which is woken then
- * @end: the lane's end
- *
- * May sleep.  Returns 0 or -ENOMEM.
- */
-int vmshm_lane_watch(struct vmshm_sock *vs, struct vmshm_end *end)
-{
-	struct vmshm_watch *w = kmalloc(sizeof(*w), GFP_KERNEL_ACCOUNT);
-	unsigned long flags;
-
-	if (!w)
-		return -ENOMEM;
-	spin_lock(&vs->aq_lock);
-	WRITE_ONCE(vs->told_again, true);
-	if (!find_watch(vs, end)) {
-		refcount_inc(&end->ref);
-		w->end = end;
-		w->vs = vs;
-		list_add_tail(&w->of_sock, &vs->watches);
-		vs->nr_watches++;
-		spin_lock_irqsave(&end->lane->lock, flags);
-		list_add_tail(&w->of_lane, &end->lane->watches);
-		spin_unlock_irqrestore(&end->lane->lock, flags);
-		w = NULL;
-	}
-	spin_unlock(&vs->aq_lock);
-	kfree(w);
-	return 0;
 }
 
 /* One watch less, if @find has any.  May sleep. */
@@ -362,6 +345,7 @@ static bool unwatch_one(struct vmshm_sock *vs, const struct vmshm_end *end,
 		vs->nr_watches--;
 		spin_lock_irqsave(&w->end->lane->lock, flags);
 		list_del(&w->of_lane);
+		w->end->lane->nr_watches--;
 		spin_unlock_irqrestore(&w->end->lane->lock, flags);
 	}
 	spin_unlock(&vs->aq_lock);
@@ -370,6 +354,50 @@ static bool unwatch_one(struct vmshm_sock *vs, const struct vmshm_end *end,
 	vmshm_end_put(w->end);
 	kfree(w);
 	return true;
+}
+
+/**
+ * vmshm_lane_watch - a call was told to come back when this lane can be used
+ * @vs: its socket, which is woken then
+ * @end: the lane's end
+ *
+ * May sleep.  Returns 0, -ENOMEM, or -ENOBUFS: the socket watches too many already,
+ * or too many sockets watch the lane.  Watches are walked, those of a lane in hard
+ * interrupts, and hold memory that no other limit counts.
+ */
+int vmshm_lane_watch(struct vmshm_sock *vs, struct vmshm_end *end)
+{
+	struct vmshm_watch *w = kmalloc(sizeof(*w), GFP_KERNEL_ACCOUNT);
+	unsigned long flags;
+	int err = 0;
+
+	if (!w)
+		return -ENOMEM;
+	if (READ_ONCE(vs->nr_watches) >= WATCHES_OF_SOCK)
+		unwatch_one(vs, end, find_dead);
+	spin_lock(&vs->aq_lock);
+	if (!find_watch(vs, end)) {
+		spin_lock_irqsave(&end->lane->lock, flags);
+		if (vs->nr_watches >= WATCHES_OF_SOCK ||
+		    end->lane->nr_watches >= WATCHES_OF_LANE) {
+			err = -ENOBUFS;
+		} else {
+			refcount_inc(&end->ref);
+			w->end = end;
+			w->vs = vs;
+			list_add_tail(&w->of_sock, &vs->watches);
+			vs->nr_watches++;
+			list_add_tail(&w->of_lane, &end->lane->watches);
+			end->lane->nr_watches++;
+			w = NULL;
+		}
+		spin_unlock_irqrestore(&end->lane->lock, flags);
+	}
+	if (!err)
+		WRITE_ONCE(vs->told_again, true);
+	spin_unlock(&vs->aq_lock);
+	kfree(w);
+	return err;
 }
 
 /* The socket need not hear of this lane any more.  May sleep. */

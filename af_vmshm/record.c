@@ -285,32 +285,45 @@ u32 vmshm_record_next(struct vmshm_end *end)
 	return rec.len;
 }
 
-/* Drop what is at the front and whose info is not @info, -1: all of it. */
-void vmshm_record_drop_others(struct vmshm_end *end, s64 info)
+/*
+ * Drop what is at the front and whose info is not @info, -1: all of it.  Returns
+ * whether there is a record of @info then, or something that is none, which who
+ * reads it is told; or -EAGAIN when a ring's worth was dropped and there is more:
+ * who writes it without end does not keep us for as long.
+ */
+int vmshm_record_drop_others(struct vmshm_end *end, s64 info)
 {
-	struct vmshm_record rec;
+	u64 left = end->cons.size, bytes;
 	bool ring = false, more;
-	int budget;
+	struct vmshm_record rec;
+	int budget, found = 0;
 
 	mutex_lock(&end->rx_mutex);
 	do {
 		budget = DROP_BUDGET;
 		more = false;
 		spin_lock(&end->rx_lock);
-		while (end->rx_open && vmshm_cons_avail(&end->cons, 1) > 0 &&
-		       !vmshm_record_get(&end->cons, end->rx_record_max, &rec) &&
-		       rec.info != info) {
-			ring |= vmshm_cons_consume(&end->cons, vmshm_record_bytes(rec.len));
-			more = !--budget;
-			if (more)
+		while (end->rx_open && !more) {
+			long n = vmshm_cons_avail(&end->cons, 1);
+
+			if (!n)
 				break;
+			found = n < 0 || vmshm_record_get(&end->cons, end->rx_record_max, &rec) ||
+				rec.info == info;
+			if (found)
+				break;
+			bytes = vmshm_record_bytes(rec.len);
+			ring |= vmshm_cons_consume(&end->cons, bytes);
+			left -= min(left, bytes);
+			more = !left || !--budget;
 		}
 		spin_unlock(&end->rx_lock);
 		cond_resched();
-	} while (more && !signal_pending(current));
+	} while (more && left && !signal_pending(current));
 	mutex_unlock(&end->rx_mutex);
 	if (ring)
 		vmshm_notify(end, VMSHM_PEND_SPACE);
+	return more ? -EAGAIN : found;
 }
 
 /**

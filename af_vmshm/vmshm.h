@@ -403,7 +403,7 @@ int vmshm_record_write(struct vmshm_end *end, struct iov_iter *from, size_t len,
 int vmshm_record_read(struct vmshm_end *end, struct iov_iter *to, size_t want, bool peek,
 		      long timeo, struct vmshm_record *rec);
 u32 vmshm_record_next(struct vmshm_end *end);
-void vmshm_record_drop_others(struct vmshm_end *end, s64 info);
+int vmshm_record_drop_others(struct vmshm_end *end, s64 info);
 
 /* seqpacket.c */
 int vmshm_seqpacket_sendmsg(struct socket *sock, struct msghdr *msg, size_t len);

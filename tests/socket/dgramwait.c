@@ -507,6 +507,73 @@ static void busy_poll(void)
 	trips(ctx.is_client, 0);
 }
 
+static void nobody_server(void)
+{
+	barrier("done");
+}
+
+/* What was to be waited for is over, also when it ended with an error. */
+static void refused_client(void)
+{
+	int fd = socket_of(SOCK_DGRAM), off = 0, again = 0;
+
+	OK(setsockopt(fd, AF_VMSHM, SO_VMSHM_BUSY_POLL, &off, sizeof(off)));
+	for (int i = 0; i < 20; i++) {
+		here(__FILE__, __LINE__, "send to nobody");
+		while (send_to(fd, i, "x", 1, MSG_DONTWAIT) == -1 && errno == EAGAIN) {
+			EQUAL(poll_one(fd, POLLOUT, 5000), POLLOUT);
+			again++;
+		}
+		EQUAL(errno, ECONNREFUSED);
+		EQUAL(poll_one(fd, POLLOUT, 0), POLLOUT);
+	}
+	/* Inside a VM the answer may be there at once. */
+	CHECK(again || ctx.one_vm);
+	barrier("done");
+}
+
+/* What a socket does not take, as its peer is another one, holds up no call. */
+#define FLOOD_S		2.0
+
+static void strangers_client(void)
+{
+	struct timeval limit = { .tv_usec = 200000 };
+	int fd = dgram_on(0);
+	double end;
+
+	OK(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)));
+	barrier("bound");
+	for (end = now() + FLOOD_S; now() < end;)
+		CHECK(send_to(fd, 1, "stray", 5, 0) == 5 || errno == EAGAIN);
+	barrier("flooded");
+	barrier("done");
+}
+
+static void strangers_server(void)
+{
+	struct sockaddr_vmshm peer = address(ctx.peer, port_nr(2));
+	struct timeval limit = { .tv_usec = 200000 };
+	int fd = dgram_on(1);
+	double start;
+	char buf[8];
+
+	OK(connect(fd, (struct sockaddr *)&peer, sizeof(peer)));
+	OK(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)));
+	barrier("bound");
+	for (start = now(); now() < start + FLOOD_S;) {
+		double begin = now();
+
+		FAILS(recv(fd, buf, sizeof(buf), 0), EAGAIN);
+		CHECK(now() - begin < FLOOD_S / 2);
+		begin = now();
+		FAILS(recv(fd, buf, sizeof(buf), MSG_DONTWAIT), EAGAIN);
+		EQUAL(poll_one(fd, POLLIN, 0), 0);
+		CHECK(now() - begin < FLOOD_S / 2);
+	}
+	barrier("flooded");
+	barrier("done");
+}
+
 static const struct test_case cases[] = {
 	{ "order", "all arrive, in order, whatever the receiver's pace",
 	  order_client, order_server, .limit = 30, .flags = VMSHM_ONLY },
@@ -529,6 +596,10 @@ static const struct test_case cases[] = {
 	{ "busy_poll", "a receive looks for a while before it sleeps, if it may",
 	  busy_poll, busy_poll, .limit = 20, .flags = VMSHM_ONLY },
 	{ "signal", "a signal ends a wait", signal_client, idle_server, .flags = VMSHM_ONLY },
+	{ "refused", "after EAGAIN and a refusal the socket is writable again",
+	  refused_client, nobody_server, .flags = VMSHM_ONLY },
+	{ "strangers", "a flood of what a connected socket does not take holds up no call",
+	  strangers_client, strangers_server, .limit = 20, .flags = VMSHM_ONLY },
 };
 
 SUBJECT(dgramwait);

@@ -215,7 +215,8 @@ static bool used_up(struct vmshm_chan *ch, u64 began)
 
 /*
  * Under chan->mutex.  @more: the pending queue has more than was looked at.
- * @began: when this look did, local_clock().
+ * @began: when the worker's look did, local_clock(); 0 for a task, whose time is
+ * its own.
  */
 static void run(struct vmshm_chan *ch, bool more, u64 began)
 {
@@ -249,7 +250,7 @@ static void run(struct vmshm_chan *ch, bool more, u64 began)
 	 * processor: the rest is the next tick's, and until then interrupts queue
 	 * nothing.  Queued under the mutex, so that removal cancels it.
 	 */
-	if (used_up(ch, began)) {
+	if (began && used_up(ch, began)) {
 		WRITE_ONCE(ch->pausing, true);
 		mod_delayed_work(vmshm_wq, &ch->hello, 1);
 	} else if (taken > 0 || more) {
@@ -266,7 +267,7 @@ static void run(struct vmshm_chan *ch, bool more, u64 began)
 void vmshm_chan_run(struct vmshm_chan *ch)
 {
 	mutex_lock(&ch->mutex);
-	run(ch, false, local_clock());
+	run(ch, false, 0);
 	mutex_unlock(&ch->mutex);
 }
 
@@ -278,7 +279,7 @@ void vmshm_chan_try_run(struct vmshm_chan *ch)
 {
 	if (!mutex_trylock(&ch->mutex))
 		return;
-	run(ch, false, local_clock());
+	run(ch, false, 0);
 	mutex_unlock(&ch->mutex);
 }
 

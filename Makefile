@@ -74,7 +74,7 @@ demo: packages ## two VMs, a file over AF_VMSHM and over virtio-net, and a table
 test: packages ## all tests; T=name for those whose name matches, KERNEL=6.1, 6.12 or debug for one kernel
 	@BUILD=$(BUILD) tests/run
 
-test-kvm-nested: packages ## the socket tests under real KVM inside an emulated VM, and what KVM does for a message (15 min; T=connect: 6)
+test-kvm-nested: packages ## the socket tests under real KVM inside an emulated VM, and what KVM does for a message (8 min)
 	@BUILD=$(BUILD) tests/kvm-nested/run
 
 bench-quick: packages ## AF_VMSHM beside what else there is, in ten minutes; then build/results/report/report.html

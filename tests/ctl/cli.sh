@@ -233,8 +233,8 @@ case_add_and_remove_without_an_answer() {
 case_add_by_who_may_not_ask() {
 	((EUID == 0)) || skip "only root becomes somebody else"
 	begin && mkdir "$CONF.d" && chown 1234 "$CONF.d" || return
-	ASAN_OPTIONS=detect_leaks=0 setpriv --reuid 1234 --regid 1234 --clear-groups "$VMSHMCTL" -s "$RUN/control.sock" -c "$CONF" add couple web cache >"$DIR/out" 2>&1 &&
-		grep -qF "; you may not ask vmshmd (see control_group): it reads the files when it starts" "$DIR/out" || { cat "$DIR/out"; return 1; }
+	ASAN_OPTIONS=detect_leaks=0 setpriv --reuid 1234 --regid 1234 --clear-groups "$VMSHMCTL" -s "$RUN/control.sock" -c "$CONF" add couple web cache >"$DIR/out" 2>&1
+	grep -qF "; you may not ask vmshmd (see control_group): it reads the files when it starts" "$DIR/out" || { cat "$DIR/out"; return 1; }
 	is segments "$(ctl --json status | jq .segments)" 1 && ctl reload >/dev/null && is segments "$(ctl --json status | jq .segments)" 2
 }
 case_check() {

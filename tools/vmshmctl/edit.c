@@ -130,8 +130,10 @@ static int tell(const struct options *o, struct addition *a, const char *what, e
 	static const char *const but[] = {
 		[TOLD] = "",
 		[ABSENT] = "; vmshmd does not run, and will read it when it starts",
-		[FORBIDDEN] = "; you may not ask vmshmd (see control_group): it reads the files when it starts, or at a reload",
-		[UNANSWERED] = "; vmshmd has not answered: it reads the files when it starts, or at vmshmctl reload",
+		[FORBIDDEN] = "; you may not ask vmshmd (see control_group): "
+			      "it reads the files when it starts, or at a reload",
+		[UNANSWERED] = "; vmshmd has not answered: "
+			       "it reads the files when it starts, or at vmshmctl reload",
 	};
 
 	if (o->json)

@@ -19,7 +19,8 @@ enum {
 
 static const struct argp_option option_list[] = {
 	{ "socket", OPT_SOCKET, "PATH", 0,
-	  "The daemon's control socket (/run/vmshm/control.sock, else /run/vmshm-control.sock)", 0 },
+	  "The daemon's control socket (/run/vmshm/control.sock, "
+	  "else /run/vmshm-control.sock)", 0 },
 	{ "config", OPT_CONFIG, "FILE", 0,
 	  "The configuration (the running daemon's, else " CONFIG_DEFAULT_PATH ")", 0 },
 	{ "json", OPT_JSON, NULL, 0, "JSON instead of a table", 0 },

@@ -90,7 +90,7 @@ int access_set_control(const char *what, const char *path, const struct access *
 	if (whole.gid != (gid_t)-1)
 		snprintf(group, sizeof(group), "group %u with ", whole.gid);
 	say("%s: %s cannot be given to %smode %04o: %s%s", what, path, group, whole.mode,
-	    strerror(errno), *group ? "; let the daemon's user be in that group, or have the socket "
-	    "on a file system with ACLs" : "");
+	    strerror(errno), *group ? "; let the daemon's user be in that group, "
+	    "or have the socket on a file system with ACLs" : "");
 	return -1;
 }

@@ -294,7 +294,8 @@ void metrics_start(const char *address, const struct access *access)
 	if (fd < 0) {
 		say("metrics: cannot listen on %s, so nobody is served there: %s%s", address,
 		    strerror(errno),
-		    errno == EADDRINUSE ? "; end who does, remove what is there, or give another" : "");
+		    errno == EADDRINUSE ?
+		    "; end who does, remove what is there, or give another" : "");
 		return;
 	}
 	metrics.http = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL, NULL, on_request,

@@ -240,7 +240,8 @@ static int start_all(struct daemon *d, struct config *config)
 	if (server_is_configured(d->server) && control_start(d->event, config, &d->control)) {
 		if (!server_goes_on(d->server))
 			return -1;
-		say("there is no control socket; what was served before still is, and the next reload tries again");
+		say("there is no control socket; what was served before still is, "
+		    "and the next reload tries again");
 	}
 	if (d->options.open || sandbox_is_impossible())
 		return 0;

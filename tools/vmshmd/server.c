@@ -350,7 +350,8 @@ int server_reload(struct server *server, const struct config *config)
 	int err;
 
 	if (strcmp(server->runtime_dir, config->runtime_dir)) {
-		say("runtime_dir cannot change from %s to %s while the daemon runs: stop it and start it, for a restart keeps the old one",
+		say("runtime_dir cannot change from %s to %s while the daemon runs: "
+		    "stop it and start it, for a restart keeps the old one",
 		    server->runtime_dir, config->runtime_dir);
 		return -1;
 	}

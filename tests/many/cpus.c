@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Senders and receivers on each couple of CPUs of two VMs, all at the same time:
- * a connection each, data in both directions, every byte checked.
+ * a connection each, data in both directions, every byte checked.  And one couple
+ * that sleeps, each on one CPU: who ran it looks which CPUs were interrupted.
  */
 #include "many.h"
 
@@ -66,4 +67,24 @@ int cpus(unsigned int cid, unsigned int port, unsigned int their_cpus, unsigned 
 	printf("couples %u\nseconds %.1f\n", n, seconds_now() - begin);
 	free(c);
 	return bad != 0;
+}
+
+int woken(unsigned int cid, unsigned int port, unsigned int cpu, unsigned int trips)
+{
+	uint8_t there = cpu;
+	char buf[64] = { 0 };
+	int fd;
+
+	pin_to(cpu);
+	fd = connected(cid, port + PORT_CPUS);
+	set_busy_poll(fd, 0);
+	if (send(fd, &there, 1, MSG_NOSIGNAL) != 1)
+		die("send: %s", errno_name(errno));
+	for (unsigned int i = 0; i < trips; i++)
+		if (send(fd, buf, sizeof(buf), MSG_NOSIGNAL) != sizeof(buf) ||
+		    recv(fd, buf, sizeof(buf), MSG_WAITALL) != sizeof(buf))
+			die("round trip %u: %s", i, errno_name(errno));
+	printf("trips %u\n", trips);
+	close(fd);
+	return 0;
 }

@@ -20,17 +20,20 @@
 #include "net.h"
 
 static const char usage[] =
-	"usage: many serve PORT POLL                   for all that follow, on PORT and up\n"
+	"usage: many serve PORT POLL APART             for all that follow, on PORT and up\n"
 	"       many crowd CID PORT COUNT ROUNDS SIZE  COUNT connections with buffers of SIZE bytes (0:\n"
 	"                                              no wish); each moves data in ROUNDS rounds\n"
 	"       many fill CID PORT SIZE                connections until there is no room for more,\n"
 	"                                              and again after some have closed\n"
 	"       many share CID PORT STREAMS SECONDS    streams at full speed: what each of them gets\n"
-	"       many tail CID PORT ROUNDS MS POLL      round trips, in turns alone, beside a bulk stream\n"
+	"       many tail CID PORT ROUNDS MS POLL APART\n"
+	"                                              round trips, in turns alone, beside a bulk stream\n"
 	"                                              and beside a busy thread in each VM\n"
 	"       many cpus CID PORT THEIRS KIB          senders and receivers on each couple of CPUs, of\n"
 	"                                              which the server's VM has THEIRS\n"
-	"POLL: microseconds of busy-poll before a call sleeps, 0: none, -1: as long as it pays\n";
+	"       many woken CID PORT CPU TRIPS          round trips that sleep, on CPU in both VMs\n"
+	"POLL: microseconds of busy-poll before a call sleeps, 0: none, -1: as long as it pays\n"
+	"APART: 1: round trips on the last CPU, what is beside them on the first; 0: anywhere\n";
 
 void die(const char *format, ...)
 {
@@ -138,24 +141,26 @@ double median(double *values, int n)
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
-	long arg[5] = { 0 };
+	long arg[6] = { 0 };
 
 	signal(SIGPIPE, SIG_IGN);
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	for (int i = 2; i < argc && i < 7; i++)
+	for (int i = 2; i < argc && i < 8; i++)
 		arg[i - 2] = number(argv[i]);
-	if (!strcmp(what, "serve") && argc == 4)
-		return serve(arg[0], arg[1]);
+	if (!strcmp(what, "serve") && argc == 5)
+		return serve(arg[0], arg[1], arg[2]);
 	if (!strcmp(what, "crowd") && argc == 7)
 		return crowd(arg[0], arg[1], arg[2], arg[3], arg[4]);
 	if (!strcmp(what, "fill") && argc == 5)
 		return fill(arg[0], arg[1], arg[2]);
 	if (!strcmp(what, "share") && argc == 6)
 		return share(arg[0], arg[1], arg[2], arg[3]);
-	if (!strcmp(what, "tail") && argc == 7)
-		return tail(arg[0], arg[1], arg[2], arg[3], arg[4]);
+	if (!strcmp(what, "tail") && argc == 8)
+		return tail(arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
 	if (!strcmp(what, "cpus") && argc == 6)
 		return cpus(arg[0], arg[1], arg[2], arg[3]);
+	if (!strcmp(what, "woken") && argc == 6)
+		return woken(arg[0], arg[1], arg[2], arg[3]);
 	fputs(usage, stderr);
 	return 2;
 }

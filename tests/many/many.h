@@ -23,6 +23,20 @@ enum {
 	PORTS
 };
 
+/*
+ * Where in its buffer a stream's message I begins: a page further on each time. An
+ * emulated CPU copies many times slower between pages that share an entry of its
+ * translation cache; a buffer that stays in one place has that for ever with some rings
+ * and never with others, and they get half of what the others get.
+ */
+#define PLACES		17	/* no power of two, as rings and messages are */
+#define PLACES_BYTES	(PLACES << 12)
+
+static inline size_t place_of(unsigned int i)
+{
+	return (size_t)(i % PLACES) << 12;
+}
+
 /* Bytes of the buffers of who asks for little. */
 #define SMALL_BUFFER	4096
 
@@ -38,12 +52,15 @@ int cpu_count(void);
 uint64_t slab_bytes(void);		/* of this VM's kernel */
 double median(double *values, int n);	/* sorts them */
 
-int serve(unsigned int port, int poll_us);
+/* @apart: bulk streams and busy threads on the first CPU, their round trips on the last */
+int serve(unsigned int port, int poll_us, bool apart);
 int crowd(unsigned int cid, unsigned int port, unsigned int count, unsigned int rounds,
 	  uint64_t buffer);
 int fill(unsigned int cid, unsigned int port, uint64_t buffer);
 int share(unsigned int cid, unsigned int port, unsigned int streams, unsigned int seconds);
-int tail(unsigned int cid, unsigned int port, unsigned int rounds, unsigned int ms, int poll_us);
+int tail(unsigned int cid, unsigned int port, unsigned int rounds, unsigned int ms, int poll_us,
+	 bool apart);
 int cpus(unsigned int cid, unsigned int port, unsigned int their_cpus, unsigned int kib);
+int woken(unsigned int cid, unsigned int port, unsigned int cpu, unsigned int trips);
 
 #endif /* TESTS_MANY_H */

@@ -70,10 +70,15 @@ static void *crowd_server(void *arg)
 
 /* ---- a thread a connection ---- */
 
+/* Of a bulk stream the first CPU, of its round trips the last (many tail). */
+static bool apart;
+
 static void *echo_thread(void *arg)
 {
 	int fd = (long)arg;
 
+	if (apart)
+		pin_to(cpu_count() - 1);
 	echo_all(fd);
 	close(fd);
 	return NULL;
@@ -81,10 +86,12 @@ static void *echo_thread(void *arg)
 
 static void *sink_thread(void *arg)
 {
-	char *buf = malloc(SINK_BUFFER);
+	char *buf = malloc(SINK_BUFFER + PLACES_BYTES);
 	int fd = (long)arg;
 
-	while (buf && recv(fd, buf, SINK_BUFFER, 0) > 0)
+	if (apart)
+		pin_to(0);
+	for (unsigned int i = 0; buf && recv(fd, buf + place_of(i), SINK_BUFFER, 0) > 0; i++)
 		;
 	free(buf);
 	close(fd);
@@ -109,6 +116,8 @@ static void *busy_thread(void *arg)
 	int fd = (long)arg;
 	char byte;
 
+	if (apart)
+		pin_to(0);
 	while (recv(fd, &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN)
 		keep_busy();
 	close(fd);
@@ -148,7 +157,7 @@ static void *accept_all(void *arg)
 	return NULL;
 }
 
-int serve(unsigned int port, int poll_us)
+int serve(unsigned int port, int poll_us, bool pins)
 {
 	static struct service services[PORTS] = {
 		[PORT_ECHO] = { .run = echo_thread },
@@ -159,6 +168,7 @@ int serve(unsigned int port, int poll_us)
 	};
 	pthread_t thread;
 
+	apart = pins;
 	raise_descriptors();
 	for (int i = 0; i < PORTS; i++) {
 		services[i].fd = listener(port + i);

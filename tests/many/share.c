@@ -27,11 +27,11 @@ static bool over;
 
 static void *send_all_the_time(void *arg)
 {
-	static char buf[MESSAGE];
+	static char buf[MESSAGE + PLACES_BYTES];
 	struct stream *s = arg;
 
-	while (!__atomic_load_n(&over, __ATOMIC_RELAXED)) {
-		ssize_t n = send(s->fd, buf, sizeof(buf), MSG_NOSIGNAL);
+	for (unsigned int i = 0; !__atomic_load_n(&over, __ATOMIC_RELAXED); i++) {
+		ssize_t n = send(s->fd, buf + place_of(i), MESSAGE, MSG_NOSIGNAL);
 
 		if (n <= 0)
 			die("send: %s", errno_name(errno));

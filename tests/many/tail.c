@@ -27,7 +27,7 @@ static struct {
 	int fd;
 	uint64_t sent;
 	enum beside what;
-	bool over;
+	bool over, apart;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 } bulk = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
@@ -37,6 +37,8 @@ static void *other_thread(void *arg)
 	static char buf[BULK];
 
 	(void)arg;
+	if (bulk.apart)
+		pin_to(0);
 	for (;;) {
 		enum beside what;
 		bool over;
@@ -126,7 +128,8 @@ static double print(const char *name, const struct turn *turns, unsigned int n)
 	return median(p99, n);
 }
 
-int tail(unsigned int cid, unsigned int port, unsigned int rounds, unsigned int ms, int poll_us)
+int tail(unsigned int cid, unsigned int port, unsigned int rounds, unsigned int ms, int poll_us,
+	 bool apart)
 {
 	static const char *const names[NR_BESIDES] = { "alone", "beside", "busy" };
 	struct turn turns[NR_BESIDES][MAX_ROUNDS];
@@ -137,6 +140,9 @@ int tail(unsigned int cid, unsigned int port, unsigned int rounds, unsigned int 
 	if (!rounds || rounds > MAX_ROUNDS)
 		die("%u rounds: expected 1 to %d", rounds, MAX_ROUNDS);
 	bulk.fd = connected(cid, port + PORT_SINK);
+	bulk.apart = apart;
+	if (apart)
+		pin_to(cpu_count() - 1);
 	set_busy_poll(fd, poll_us);
 	set_busy_poll(bulk.fd, poll_us);
 	if (pthread_create(&thread, NULL, other_thread, NULL))

@@ -7,8 +7,26 @@
 #include "vmshm.h"
 #include "trace.h"
 
-/* Entries that one interrupt looks at; the worker takes what is left. */
+/* Entries, and sockets that watch, in one interrupt; the worker takes what is left. */
 #define IRQ_BUDGET	256
+
+/*
+ * The vector to ring: the one that who waits there asks for, else one by the end's
+ * number.  Whatever the peer says, it is one of its own vectors.  Under RCU, with the
+ * memory there: see peek_flags().
+ */
+static u32 vector_for(const struct vmshm_end *end, u32 why)
+{
+	u32 wish = 0;
+
+	/* Pairs with vmshm_end_open(): the view is whole. */
+	if (why & VMSHM_PEND_DATA && smp_load_acquire(&end->tx_open))
+		wish = vmshm_prod_peer_vector(&end->prod);
+	/* Pairs with vmshm_end_number(). */
+	if (!wish && why & VMSHM_PEND_SPACE && smp_load_acquire(&end->rx_open))
+		wish = vmshm_cons_peer_vector(&end->cons);
+	return (wish ? wish - 1 : end->peer_id) % end->chan->peer_vectors;
+}
 
 /**
  * vmshm_notify - tell the peer that something happened to an end
@@ -37,7 +55,7 @@ void vmshm_notify(struct vmshm_end *end, u32 why)
 	}
 	spin_unlock(&ch->pend_tx_lock);
 	trace_vmshm_doorbell(ch->peer_cid, peer_id, why);
-	ch->bus->doorbell(ch, peer_id % ch->peer_vectors);
+	ch->bus->doorbell(ch, vector_for(end, why));
 out:
 	rcu_read_unlock();
 }

@@ -105,9 +105,13 @@ static bool storms(const struct vmshm_vector *vec)
 static irqreturn_t pci_irq(int irq, void *data)
 {
 	struct vmshm_vector *vec = data;
+	int *cpu = &vec->dev->vector_cpu[vec - vec->dev->vectors];
 	u64 began = local_clock();
 	bool any = look_at_all(vec->dev);
 
+	/* Somebody else than spread_vector() may have moved it. */
+	if (unlikely(READ_ONCE(*cpu) != smp_processor_id()))
+		WRITE_ONCE(*cpu, smp_processor_id());
 	if (time_after(jiffies, vec->jiffy)) {
 		vec->jiffy = jiffies;
 		vec->busy_ns = 0;
@@ -152,22 +156,23 @@ static void storm_work(struct work_struct *work)
 /*
  * A CPU for each vector, of all devices in turn, among those that the operator
  * leaves for interrupts (irqaffinity=, isolcpus=): left alone, the kernel goes by
- * how many vectors a CPU has to spare, and may put two on one.
+ * how many vectors a CPU has to spare, and may put two on one.  Returns the CPU, or
+ * -1 where it is left to the kernel.
  */
-static void spread_vector(int irq)
+static int spread_vector(int irq)
 {
 	const struct cpumask *allowed = irq_get_affinity_mask(irq);
 	unsigned int cpu;
 
 	if (!allowed)
-		return;
+		return -1;
 	cpu = cpumask_next_and(READ_ONCE(last_cpu), allowed, cpu_online_mask);
 	if (cpu >= nr_cpu_ids)
 		cpu = cpumask_first_and(allowed, cpu_online_mask);
 	if (cpu >= nr_cpu_ids)
-		return;
+		return -1;
 	WRITE_ONCE(last_cpu, cpu);
-	irq_set_affinity(irq, cpumask_of(cpu));
+	return irq_set_affinity(irq, cpumask_of(cpu)) ? -1 : cpu;
 }
 
 static int get_vectors(struct vmshm_pci *dev)
@@ -194,7 +199,7 @@ static int get_vectors(struct vmshm_pci *dev)
 		vec->irq = pci_irq_vector(pdev, i);
 		INIT_DELAYED_WORK(&vec->storm, storm_work);
 		snprintf(vec->name, sizeof(vec->name), "vmshm-%s-%d", pci_name(pdev), i);
-		spread_vector(vec->irq);
+		dev->vector_cpu[i] = spread_vector(vec->irq);
 		err = request_irq(vec->irq, pci_irq, 0, vec->name, vec);
 		if (err) {
 			dev_err(&pdev->dev, "can't use interrupt %d: error %d\n", vec->irq, err);
@@ -253,6 +258,7 @@ static int add_chan(struct vmshm_pci *dev, const struct vmshm_place *place)
 	ch->local_cid = place->local_cid;
 	ch->peer_cid = place->peer_cid;
 	ch->peer_vectors = place->peer_vectors;
+	ch->vector_cpu = dev->vector_cpu;
 	ch->doorbell_id = place->doorbell_id;
 	ch->half_size = place->half_size;
 	ch->mine = (struct vmshm_side *)(dev->mem + place->my_side);
@@ -356,9 +362,13 @@ static int pci_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	dev_info(&pdev->dev, "segment %*pE, %llu MiB, %d vectors, %d peers\n",
 		 (int)strlen(dev->header->name), dev->header->name, dev->size >> 20,
 		 dev->nr_vectors, dev->nr_chans);
-	/* What rang before there was an interrupt. */
-	for (i = 0; i < dev->nr_chans; i++)
-		queue_work(vmshm_wq, &dev->chans[i]->ch.work);
+	for (i = 0; i < dev->nr_chans; i++) {
+		struct vmshm_chan *ch = &dev->chans[i]->ch;
+
+		WRITE_ONCE(ch->nr_vectors, dev->nr_vectors);
+		/* What rang before there was an interrupt. */
+		queue_work(vmshm_wq, &ch->work);
+	}
 	return 0;
 
 put:

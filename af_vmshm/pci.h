@@ -52,6 +52,7 @@ struct vmshm_pci {
 	struct vmshm_member *members;	/* copy */
 	int nr_vectors;
 	struct vmshm_vector vectors[VMSHM_PCI_VECTORS];
+	int vector_cpu[VMSHM_PCI_VECTORS];	/* that each interrupted last */
 	int nr_chans;
 	struct vmshm_pci_chan *chans[VMSHM_MEMBERS_MAX];
 };

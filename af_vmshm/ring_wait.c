@@ -145,8 +145,29 @@ static void wake_others(struct vmshm_end *end, u32 why)
 		vmshm_lane_wake(end);
 }
 
+/*
+ * The vector that interrupts this CPU, for the peer to ring: who sleeps here is then
+ * woken without the help of another CPU.  1 + its number, 0: there is none.  Of several
+ * each end has another one.  With a ring open, so that the device is there.
+ */
+static u32 vector_here(const struct vmshm_end *end)
+{
+	const struct vmshm_chan *ch = end->chan;
+	unsigned int i, n = READ_ONCE(ch->nr_vectors);
+	int cpu = raw_smp_processor_id();
+
+	for (i = 0; i < n; i++) {
+		unsigned int vector = (end->id + i) % n;
+
+		if (READ_ONCE(ch->vector_cpu[vector]) == cpu)
+			return 1 + vector;
+	}
+	return 0;
+}
+
 static int arm_here(struct vmshm_end *end, u64 lowat)
 {
+	vmshm_cons_set_vector(&end->cons, vector_here(end));
 	return vmshm_cons_arm(&end->cons, clamp_t(u64, lowat, 1, end->cons.size + 1));
 }
 
@@ -190,8 +211,10 @@ bool vmshm_end_arm_tx(struct vmshm_end *end, u64 want)
 	int look = 1;
 
 	spin_lock(&end->tx_lock);
-	if (end->tx_open)
+	if (end->tx_open) {
+		vmshm_prod_set_vector(&end->prod, vector_here(end));
 		look = vmshm_prod_arm(&end->prod, clamp_t(u64, want, 1, end->prod.size));
+	}
 	spin_unlock(&end->tx_lock);
 	if (unlikely(look == 2))
 		wake_others(end, VMSHM_PEND_SPACE);

@@ -117,6 +117,8 @@ struct vmshm_chan {
 	bool far_side;			/* of the loopback bus: with the ends that were accepted */
 	u32 peer_vectors;
 	u32 doorbell_id;		/* ivshmem ID of the peer */
+	const int *vector_cpu;		/* where each of one's own vectors interrupts; hints, */
+	unsigned int nr_vectors;	/* there while an end's ring is open */
 	u64 half_size;			/* of the peer's half */
 	struct vmshm_side *mine;	/* this side's area */
 	struct vmshm_side *theirs;	/* the peer's area */

@@ -245,11 +245,15 @@ struct vmshm_ring_hdr {
 	u32 reserved1;
 	u8 pad1[VMSHM_LINE - 16];
 	/* Written by the consumer when it is about to sleep. */
-	u64 data_event;		/* ring when @prod reaches this */
-	u8 pad2[VMSHM_LINE - 8];
+	u64 data_event;		/* ring when @prod reaches this, */
+	u32 data_vector;	/* this vector: 1 + its number, 0: any; a hint */
+	u32 reserved2;
+	u8 pad2[VMSHM_LINE - 16];
 	/* Written by the producer when it is about to sleep. */
-	u64 space_event;	/* ring when @cons reaches this */
-	u8 pad3[VMSHM_LINE - 8];
+	u64 space_event;	/* ring when @cons reaches this, */
+	u32 space_vector;	/* this vector, likewise */
+	u32 reserved3;
+	u8 pad3[VMSHM_LINE - 16];
 	/* Written once by the owner; for people who look, never believed. */
 	u64 data_size;
 	u32 owner_id;
@@ -365,7 +369,9 @@ VMSHM_AT(vmshm_ring_hdr, prod_flags, 8);
 VMSHM_AT(vmshm_ring_hdr, cons, 128);
 VMSHM_AT(vmshm_ring_hdr, cons_flags, 136);
 VMSHM_AT(vmshm_ring_hdr, data_event, 256);
+VMSHM_AT(vmshm_ring_hdr, data_vector, 264);
 VMSHM_AT(vmshm_ring_hdr, space_event, 384);
+VMSHM_AT(vmshm_ring_hdr, space_vector, 392);
 VMSHM_AT(vmshm_ring_hdr, data_size, 512);
 VMSHM_AT(vmshm_ring_hdr, owner_id, 520);
 VMSHM_AT(vmshm_ring_hdr, owner_gen, 524);

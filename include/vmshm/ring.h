@@ -71,6 +71,7 @@ struct vmshm_span {
  * @prod: bytes written so far
  * @cons: the last checked value of the peer's index
  * @event: what space_event was last set to
+ * @vector: what space_vector was last set to
  * @flags: what prod_flags was last set to
  */
 struct vmshm_prod {
@@ -80,6 +81,7 @@ struct vmshm_prod {
 	u64 prod;
 	u64 cons;
 	u64 event;
+	u32 vector;
 	u32 flags;
 };
 
@@ -91,6 +93,7 @@ struct vmshm_prod {
  * @cons: bytes read so far
  * @prod: the last checked value of the peer's index
  * @event: what data_event was last set to
+ * @vector: what data_vector was last set to
  * @flags: what cons_flags was last set to
  */
 struct vmshm_cons {
@@ -100,6 +103,7 @@ struct vmshm_cons {
 	u64 cons;
 	u64 prod;
 	u64 event;
+	u32 vector;
 	u32 flags;
 };
 
@@ -155,6 +159,7 @@ static inline void vmshm_prod_init(struct vmshm_prod *p, struct vmshm_ring_hdr *
 	p->prod = 0;
 	p->cons = 0;
 	p->event = 0;
+	p->vector = 0;
 	p->flags = 0;
 }
 
@@ -166,6 +171,7 @@ static inline void vmshm_cons_init(struct vmshm_cons *c, struct vmshm_ring_hdr *
 	c->cons = 0;
 	c->prod = 0;
 	c->event = 0;
+	c->vector = 0;
 	c->flags = 0;
 }
 
@@ -285,6 +291,25 @@ static inline int vmshm_prod_arm(struct vmshm_prod *p, u64 free)
 }
 
 /*
+ * Which vector the consumer is to ring for the event: 1 + its number, or 0: any.
+ * Before arming, and under the same lock.  A hint, so it needs no barrier: whoever
+ * sees the event and an older vector rings that one.
+ */
+static inline void vmshm_prod_set_vector(struct vmshm_prod *p, u32 vector)
+{
+	if (p->vector == vector)
+		return;
+	p->vector = vector;
+	vmshm_store(&p->hdr->space_vector, vector);
+}
+
+/* Which one the consumer would like to be rung; any value, also of an honest one. */
+static inline u32 vmshm_prod_peer_vector(const struct vmshm_prod *p)
+{
+	return vmshm_load(&p->hdr->data_vector);
+}
+
+/*
  * A hint of the free bytes, from beside the producer; never above size.  While
  * the producer moves, or when the peer lies, it may say too much: look again
  * under the lock before anything depends on it.
@@ -396,6 +421,21 @@ static inline int vmshm_cons_arm(struct vmshm_cons *c, u64 lowat)
 		if (c->event - c->prod - 1 < 1ULL << 63)
 			return 0;
 	}
+}
+
+/* Which vector the producer is to ring: see vmshm_prod_set_vector(). */
+static inline void vmshm_cons_set_vector(struct vmshm_cons *c, u32 vector)
+{
+	if (c->vector == vector)
+		return;
+	c->vector = vector;
+	vmshm_store(&c->hdr->data_vector, vector);
+}
+
+/* Which one the producer would like to be rung. */
+static inline u32 vmshm_cons_peer_vector(const struct vmshm_cons *c)
+{
+	return vmshm_load(&c->hdr->space_vector);
 }
 
 /* A hint of the readable bytes, from beside the consumer: see vmshm_prod_peek(). */

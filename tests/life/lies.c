@@ -125,7 +125,9 @@ static void events_lie(struct peer *p)
 	if (!c)
 		return;
 	vmshm_store(&c->cons.hdr->data_event, peer_random(p));
+	vmshm_store(&c->cons.hdr->data_vector, peer_random(p));
 	vmshm_store(&c->prod.hdr->space_event, peer_random(p));
+	vmshm_store(&c->prod.hdr->space_vector, peer_random(p));
 	vmshm_store(&c->prod.hdr->data_size, peer_random(p));
 	vmshm_store(&c->prod.hdr->data_event, peer_random(p));
 	vmshm_store(&c->cons.hdr->space_event, peer_random(p));

@@ -357,6 +357,31 @@ static void test_queue_lies(void)
 	       tried, wrong);
 }
 
+/* Each side sees what the other one asked for last, and nothing in a new ring. */
+static void test_vectors(void)
+{
+	struct rt_ring r;
+	struct vmshm_prod p;
+	struct vmshm_cons c;
+	bool ok;
+
+	rt_ring_new(&r, 12);
+	rt_ring_start(&r, &p, &c, 0);
+	ok = !vmshm_prod_peer_vector(&p) && !vmshm_cons_peer_vector(&c);
+	vmshm_cons_set_vector(&c, 3);
+	vmshm_prod_set_vector(&p, 64);
+	ok = ok && vmshm_prod_peer_vector(&p) == 3 && vmshm_cons_peer_vector(&c) == 64;
+	vmshm_cons_set_vector(&c, 0);
+	ok = ok && !vmshm_prod_peer_vector(&p) && vmshm_cons_peer_vector(&c) == 64;
+	/* One's own is never read back: what a peer puts there is written over. */
+	vmshm_cons_set_vector(&c, 5);
+	vmshm_store(&r.hdr->data_vector, 77);
+	vmshm_cons_set_vector(&c, 6);
+	ok = ok && vmshm_prod_peer_vector(&p) == 6;
+	tap_ok(ok, "vectors: each side sees what the other asks for");
+	rt_ring_free(&r);
+}
+
 int main(void)
 {
 	tap_start();
@@ -368,5 +393,6 @@ int main(void)
 	test_shared_word();
 	test_flags();
 	test_queue_lies();
+	test_vectors();
 	return tap_done();
 }

@@ -116,6 +116,18 @@ void bell_ring(struct chan *ch, u32 vector)
 			break;
 }
 
+/* The vector that who waits there asks for, else one by the end's number. */
+static u32 vector_for(const struct vmshm_sock *s, u32 reason)
+{
+	u32 wish = 0;
+
+	if (reason & VMSHM_PEND_DATA && s->tx_open)
+		wish = vmshm_prod_peer_vector(&s->prod);
+	if (!wish && reason & VMSHM_PEND_SPACE && s->rx_open)
+		wish = vmshm_cons_peer_vector(&s->cons);
+	return wish ? wish - 1 : s->peer_id;
+}
+
 /**
  * notify - tell the peer that something happened to an end
  * @s: an end
@@ -135,7 +147,7 @@ void notify(struct vmshm_sock *s, u32 reason)
 	} else {
 		vmshm_overflow_bump(&ch->mine->pend_overflow, &ch->pend_overflow);
 	}
-	bell_ring(ch, s->peer_id);
+	bell_ring(ch, vector_for(s, reason));
 }
 
 /* Both queues begin anew, with a new pair of epochs. */

@@ -99,6 +99,8 @@ int vmshm_seqpacket_recvmsg(struct socket *sock, struct msghdr *msg, size_t len,
 			if (rec.len > len)
 				msg->msg_flags |= MSG_TRUNC;
 			err = flags & MSG_TRUNC ? rec.len : min_t(size_t, rec.len, len);
+			if (!peek)
+				rx_signal(sk, end);
 			break;
 		}
 		if (err == COPY_LIE)

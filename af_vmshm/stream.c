@@ -333,6 +333,8 @@ int vmshm_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, in
 		if (err)
 			break;
 	}
+	if (done == len && !peek)
+		rx_signal(sk, end);
 	trace_vmshm_recv(end->chan->peer_cid, end->id, len, done ?: min(err, 0L));
 	if (done)
 		return done;

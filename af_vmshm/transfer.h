@@ -82,6 +82,17 @@ static inline bool is_watched(struct sock *sk)
 	return watched;
 }
 
+/*
+ * A call took all that it asked for, and so nothing has been armed.  Who waits for
+ * SIGIO and reads one message for each signal is told of the next one.
+ */
+static inline void rx_signal(struct sock *sk, struct vmshm_end *end)
+{
+	if (unlikely(sock_flag(sk, SOCK_FASYNC)) &&
+	    vmshm_end_arm_rx(end, min(vmshm_end_readable(end) + 1, vmshm_rx_wait_max(end))))
+		sk->sk_data_ready(sk);
+}
+
 /* A send that is not an ordinary one on a connected socket: its errno, or 0. */
 static inline int tx_unusual(struct socket *sock, struct msghdr *msg)
 {

@@ -13,6 +13,7 @@
 /* One from each file of cases. */
 extern const struct subject names_subject, connect_subject, listen_subject,
 	sendrecv_subject, flags_subject, timeouts_subject, poll_subject, epoll_subject,
+	sigio_subject,
 	shutdown_subject, options_subject, buffer_subject, ioctl_subject, splice_subject,
 	uring_subject, process_subject, threads_subject, memory_subject,
 	badinput_subject, stress_subject, peer_subject, seqpacket_subject,

@@ -182,18 +182,33 @@ static void close_rx(struct vmshm_end *end, u32 flags)
 	spin_unlock(&end->rx_lock);
 }
 
-/* Show the socket an error, and wake all who wait on it. */
-static void tell_error(struct vmshm_end *end, int err)
+/*
+ * The connection broke.  The socket has the error before it can see that anything
+ * is over, or it would take it for an end of file.  Under end->lock.
+ */
+static void show_error(struct vmshm_end *end)
+{
+	struct sock *sk;
+
+	end->err = ECONNRESET;
+	rcu_read_lock();
+	sk = rcu_dereference(end->sk);
+	/* One of those who send datagrams to a socket is no error of its own. */
+	if (sk && end->sock_type != SOCK_DGRAM)
+		WRITE_ONCE(sk->sk_err, ECONNRESET);
+	rcu_read_unlock();
+	smp_wmb();	/* pairs with the one in tx_error() and in rx_end() */
+}
+
+/* Wake all who wait on a socket that has an error. */
+static void tell_error(struct vmshm_end *end)
 {
 	struct sock *sk;
 
 	rcu_read_lock();
 	sk = rcu_dereference(end->sk);
-	/* One of those who send datagrams to a socket is no error of its own. */
-	if (sk && end->sock_type != SOCK_DGRAM) {
-		WRITE_ONCE(sk->sk_err, err);
+	if (sk && end->sock_type != SOCK_DGRAM)
 		sk_error_report(sk);
-	}
 	if (sk)
 		sk->sk_state_change(sk);
 	rcu_read_unlock();
@@ -232,6 +247,8 @@ bool vmshm_end_open(struct vmshm_end *end, struct vmshm_ring_hdr *hdr, u32 order
 	/* Who looks from beside the lock sees prod whole. */
 	smp_store_release(&end->tx_open, true);
 	spin_unlock(&end->tx_lock);
+	/* The peer may have rung for its flags before anybody here could see them. */
+	WRITE_ONCE(end->attention, 1);
 
 	spin_lock(&end->lock);
 	wanted = end->state != VMSHM_END_CANCELLED;
@@ -307,10 +324,10 @@ static void mark_reset(struct vmshm_end *end)
 	first = !end->reset;
 	/* The peer had ended its stream before: the reader gets its end of file. */
 	orderly = end->peer_shutdown & SEND_SHUTDOWN;
-	end->reset = true;
 	if (first && !orderly)
-		end->err = ECONNRESET;
-	end->peer_shutdown |= SHUTDOWN_MASK;
+		show_error(end);
+	end->reset = true;
+	WRITE_ONCE(end->peer_shutdown, end->peer_shutdown | SHUTDOWN_MASK);
 	spin_unlock(&end->lock);
 	if (!first)
 		return;
@@ -318,7 +335,7 @@ static void mark_reset(struct vmshm_end *end)
 	if (orderly)
 		tell_change(end);
 	else
-		tell_error(end, ECONNRESET);
+		tell_error(end);
 	if (end->lane)
 		vmshm_lane_over(end);
 }
@@ -331,24 +348,27 @@ static void mark_reset(struct vmshm_end *end)
  */
 void vmshm_end_kill(struct vmshm_end *end)
 {
-	enum vmshm_end_state was;
+	bool open;
 
 	/* An end of file that had arrived counts. */
 	WRITE_ONCE(end->attention, 1);
 	vmshm_end_attend(end);
+	spin_lock(&end->lock);
+	open = end->state == VMSHM_END_OPEN;
+	spin_unlock(&end->lock);
+	/* Who finds a ring closed finds out why. */
+	if (open)
+		mark_reset(end);
 	close_tx(end, 0);
 	spin_lock(&end->lock);
-	was = end->state;
 	end->done_said = true;
 	end->done_sent = true;
 	end->done_received = true;
 	spin_unlock(&end->lock);
-	if (was == VMSHM_END_OPEN) {
-		mark_reset(end);
+	if (open)
 		untable(end);
-	} else {
+	else
 		vmshm_end_fail(end, ECONNRESET);
-	}
 }
 
 /* Say DONE, once.  No copy into the peer's ring is in flight any more. */
@@ -385,10 +405,10 @@ void vmshm_end_reset(struct vmshm_end *end, const char *why)
 	atomic64_inc(&end->chan->protocol_errors);
 	pr_info_ratelimited("cid %u: connection %u reset: %s\n",
 			    end->chan->peer_cid, end->id, why);
+	mark_reset(end);
 	close_tx(end, VMSHM_RING_RESET);
 	close_rx(end, VMSHM_RING_RESET);
 	vmshm_notify(end, VMSHM_PEND_DATA | VMSHM_PEND_SPACE);
-	mark_reset(end);
 	say_done(end, true);
 }
 
@@ -398,15 +418,14 @@ void vmshm_end_peer_done(struct vmshm_end *end, bool reset)
 	/* Its flags were set before. */
 	WRITE_ONCE(end->attention, 1);
 	vmshm_end_attend(end);
+	if (reset)
+		mark_reset(end);
 	close_tx(end, 0);
 	spin_lock(&end->lock);
 	end->done_received = true;
-	if (!reset)
-		end->peer_shutdown |= SHUTDOWN_MASK;
+	end->peer_shutdown |= SHUTDOWN_MASK;
 	spin_unlock(&end->lock);
-	if (reset)
-		mark_reset(end);
-	else
+	if (!reset)
 		tell_change(end);
 	if (end->lane)
 		vmshm_lane_over(end);
@@ -567,19 +586,19 @@ void vmshm_ends_unmap(struct vmshm_chan *ch)
 			cond_resched();
 			continue;
 		}
-		close_tx(end, 0);
-		spin_lock(&end->rx_lock);
-		lost = end->rx_open && vmshm_rx_unread(end);
-		spin_unlock(&end->rx_lock);
-		close_rx(end, 0);
 		mark_reset(end);
+		close_tx(end, 0);
 		/* Half a file is not the file, whatever the peer's end of stream says. */
-		if (lost) {
-			spin_lock(&end->lock);
-			end->err = ECONNRESET;
-			spin_unlock(&end->lock);
-			tell_error(end, ECONNRESET);
-		}
+		spin_lock(&end->lock);
+		spin_lock(&end->rx_lock);
+		lost = end->rx_open && vmshm_rx_unread(end) && end->err != ECONNRESET;
+		if (lost)
+			show_error(end);
+		WRITE_ONCE(end->rx_open, false);
+		spin_unlock(&end->rx_lock);
+		spin_unlock(&end->lock);
+		if (lost)
+			tell_error(end);
 		vmshm_rxring_free(end);
 		vmshm_end_put(end);
 	}

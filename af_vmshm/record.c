@@ -98,7 +98,7 @@ static int write_piece(struct vmshm_end *end, struct iov_iter *from, size_t len,
 	int n;
 
 	spin_lock(&end->tx_lock);
-	if (unlikely(!end->tx_open))
+	if (unlikely(!vmshm_may_write(end)))
 		goto out;
 	/* Nobody else writes meanwhile, so what there was room for, there is. */
 	room = vmshm_prod_space(&end->prod, vmshm_record_bytes(len));

@@ -36,7 +36,7 @@ static ssize_t copy_in(struct vmshm_end *end, struct iov_iter *from, size_t len,
 	len = min_t(size_t, len, PUBLISH_BYTES);
 	spin_lock(&end->tx_lock);
 	done = -EPIPE;
-	if (unlikely(!end->tx_open))
+	if (unlikely(!vmshm_may_write(end)))
 		goto out;
 	room = vmshm_prod_space(&end->prod, max(len, least));
 	if (unlikely(room < (long)least)) {

@@ -58,8 +58,10 @@ static inline int tx_error(struct sock *sk, struct vmshm_end *end)
 	if (READ_ONCE(sk->sk_err))
 		return -EPIPE;		/* sk_stream_error() says which */
 	if (READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN ||
-	    READ_ONCE(end->peer_shutdown) & RCV_SHUTDOWN)
+	    READ_ONCE(end->peer_shutdown) & RCV_SHUTDOWN) {
+		smp_rmb();		/* the error of a reset, too: sk_stream_error() */
 		return -EPIPE;
+	}
 	return 0;
 }
 
@@ -119,6 +121,7 @@ static inline int tx_unusual(struct socket *sock, struct msghdr *msg)
 static inline long rx_end(struct sock *sk, struct vmshm_end *end, size_t skip, bool some,
 			  bool *again)
 {
+	bool open;
 	u32 shut;
 	int err;
 
@@ -126,7 +129,8 @@ static inline long rx_end(struct sock *sk, struct vmshm_end *end, size_t skip, b
 	if (READ_ONCE(end->attention))
 		vmshm_end_attend(end);
 	shut = READ_ONCE(end->peer_shutdown);
-	smp_rmb();		/* another thread may have seen the flags for us */
+	open = READ_ONCE(end->rx_open);
+	smp_rmb();		/* another thread may have seen the flags for us; show_error() */
 	*again = vmshm_end_take_rx(end) > skip;
 	if (*again)
 		return 0;
@@ -140,7 +144,7 @@ static inline long rx_end(struct sock *sk, struct vmshm_end *end, size_t skip, b
 		if (err)
 			return err;
 	}
-	if (shut & SEND_SHUTDOWN || !READ_ONCE(end->rx_open))
+	if (shut & SEND_SHUTDOWN || !open)
 		return 1;
 	return 0;
 }

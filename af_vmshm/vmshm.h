@@ -271,6 +271,15 @@ static inline u32 vmshm_peer_cid(const struct vmshm_end *end)
 }
 
 /*
+ * The ring is there, and nothing said that it ends: what comes after FIN the peer
+ * never reads.  Under tx_lock.
+ */
+static inline bool vmshm_may_write(const struct vmshm_end *end)
+{
+	return end->tx_open && !(end->prod.flags & VMSHM_RING_FIN);
+}
+
+/*
  * The most bytes that a receiver may wait for: a sender sleeps while less than
  * a quarter of the ring is free, and the two must not wait for each other.
  */

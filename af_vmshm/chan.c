@@ -135,10 +135,18 @@ static bool abi_fits(struct vmshm_chan *ch)
 /* Look at the peer's words and act on what changed.  Under chan->mutex. */
 static void look_at_peer(struct vmshm_chan *ch)
 {
-	u64 here = presence(ch);
-	u64 epoch = vmshm_word_read(&ch->theirs->epoch);
-	bool up = vmshm_load(&ch->theirs->state) == VMSHM_SIDE_UP;
+	u64 here, epoch;
+	bool up;
+	int tries;
 
+	/* All of one peer: a successor's epoch is not the old one's. */
+	for (tries = 0; tries < 3; tries++) {
+		here = presence(ch);
+		epoch = vmshm_word_read(&ch->theirs->epoch);
+		up = vmshm_load(&ch->theirs->state) == VMSHM_SIDE_UP;
+		if (presence(ch) == here)
+			break;
+	}
 	if (here != ch->seen_presence) {
 		/* Its QEMU went, or went and came: its epoch is not to be trusted. */
 		WRITE_ONCE(ch->seen_presence, here);

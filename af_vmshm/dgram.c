@@ -16,6 +16,7 @@
 #include "transfer.h"
 
 #define LOOKS_MOST	16	/* of a call that may not wait */
+#define SENDERS_OF_SOCK	512	/* rings of one socket, those that are over and unread too */
 
 /* ---- the peer that connect() fixed ---- */
 
@@ -211,6 +212,9 @@ static long send_through(struct sock *sk, struct vmshm_end *end, struct msghdr *
 	}
 	if (err != -EAGAIN)
 		return err;
+	/* A peer that has us look again and again holds up nobody but us. */
+	if (*timeo && signal_pending(current))
+		return sock_intr_errno(*timeo);
 	if (*timeo)
 		return vmshm_lane_wait(end, vmshm_record_bytes(len), 0, timeo) ?: -EAGAIN;
 	/* Full.  As in seqpacket.c: a watcher that asks only once. */
@@ -257,6 +261,9 @@ int vmshm_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 		} while (err == -EAGAIN && timeo);
 		if (err != -EAGAIN)
 			vmshm_lane_unwatch(vs, end);
+		/* Another thread may just be closing it, and not have said so. */
+		if (err == -EPIPE && (READ_ONCE(end->reset) || !READ_ONCE(end->tx_open)))
+			vmshm_lane_over(end);
 		/* Another socket may have taken the place of the one that closed. */
 		over = err == -EPIPE && vmshm_lane_is_over(end);
 		trace_vmshm_send(end->chan->peer_cid, end->id, len, err ?: (long)len);
@@ -299,6 +306,7 @@ int vmshm_dgram_offered(struct vmshm_chan *ch, u32 cid, const struct vmshm_ctl *
 	struct vmshm_sock *vs = vmshm_find_dgram(cid, msg->dst_port);
 	struct vmshm_end *end, *other;
 	int err = ECONNRESET;
+	bool queued;
 
 	if (!vs)
 		return err;
@@ -319,26 +327,41 @@ int vmshm_dgram_offered(struct vmshm_chan *ch, u32 cid, const struct vmshm_ctl *
 		goto put_end;
 	}
 	spin_lock(&vs->aq_lock);
+	err = vs->listening ? 0 : ECONNRESET;
 	/* One at a time: the other one is over before the peer asks again. */
 	list_for_each_entry(other, &vs->accept_queue, node)
 		if (other->chan == ch && other->local_cid == cid &&
 		    !READ_ONCE(other->done_received))
-			goto unlock;
-	if (vs->listening) {
-		rcu_assign_pointer(end->sk, &vs->sk);
+			err = ECONNRESET;
+	/* Rings that are over and not read yet: their memory is the socket's owner's to free. */
+	if (!err && READ_ONCE(vs->sk.sk_ack_backlog) >= SENDERS_OF_SOCK)
+		err = ENOBUFS;
+	spin_unlock(&vs->aq_lock);
+	if (err) {
+		vmshm_end_fail(end, ECONNRESET);	/* the peer never heard of it */
+		goto put_end;
+	}
+
+	/*
+	 * ACCEPT comes before anything that a close of the socket has to say.  No other
+	 * one of this channel can come meanwhile, with chan->mutex held.
+	 */
+	rcu_assign_pointer(end->sk, &vs->sk);
+	vmshm_ctl_say(end, VMSHM_SAY_ACCEPT);
+	spin_lock(&vs->aq_lock);
+	queued = vs->listening;
+	if (queued) {
 		sk_acceptq_added(&vs->sk);
 		refcount_inc(&end->ref);
 		list_add_tail(&end->node, &vs->accept_queue);
 		if (READ_ONCE(vs->rd_shut))
 			vmshm_end_shutdown(end, RCV_SHUTDOWN);
-		err = 0;
 	}
-unlock:
 	spin_unlock(&vs->aq_lock);
-	if (err)
-		vmshm_end_fail(end, ECONNRESET);	/* the peer never heard of it */
+	if (queued)
+		vs->sk.sk_data_ready(&vs->sk);	/* what came before it was in the queue */
 	else
-		vmshm_ctl_say(end, VMSHM_SAY_ACCEPT);
+		vmshm_end_release(end, true);
 put_end:
 	vmshm_end_put(end);
 put_sock:

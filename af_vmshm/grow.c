@@ -11,6 +11,9 @@
  */
 #include "vmshm.h"
 
+/* Rings of an end that it has not followed to: a stream's can double so often. */
+#define RINGS_WAITING	(VMSHM_RING_ORDER_MAX - VMSHM_RING_ORDER_MIN)
+
 /**
  * struct vmshm_grown - a ring that was made for a receiver to follow to
  * @node: end->rx_next, oldest first; under rx_lock and chan->ctl_lock both
@@ -35,6 +38,17 @@ static struct vmshm_grown *newest(struct vmshm_end *end)
 {
 	return list_empty(&end->rx_next) ? NULL :
 	       list_last_entry(&end->rx_next, struct vmshm_grown, node);
+}
+
+/* Enough of them: a longest record that grows by a byte would take all memory. */
+static bool too_many(struct vmshm_end *end)
+{
+	struct vmshm_grown *g;
+	int n = 0;
+
+	list_for_each_entry(g, &end->rx_next, node)
+		n++;
+	return n >= RINGS_WAITING;
 }
 
 /* A larger ring, and no smaller one, for what the socket asks for. */
@@ -65,17 +79,21 @@ static struct vmshm_grown *grown_alloc(struct vmshm_end *end, u32 order, u32 rec
  *
  * Does nothing when the ring is large enough already, when the connection is
  * over, or when the peer can't follow.  Returns 0, or -ENOBUFS when there is no
- * memory.  May sleep; takes chan->mutex.
+ * memory, or too much of it waits to be read.  May sleep; takes chan->mutex.
  */
 int vmshm_end_grow(struct vmshm_end *end, const struct vmshm_sock *vs)
 {
 	struct vmshm_chan *ch = end->chan;
 	struct vmshm_grown *last, *g;
 	u32 order, record_max;
+	bool over, many;
 	int err = 0;
 
 	mutex_lock(&ch->mutex);
-	if (READ_ONCE(ch->gone) || ch->state != VMSHM_CHAN_UP ||
+	spin_lock(&end->lock);
+	over = end->reset || end->done_said || end->done_received;
+	spin_unlock(&end->lock);
+	if (over || READ_ONCE(ch->gone) || ch->state != VMSHM_CHAN_UP ||
 	    !(ch->features & VMSHM_F_GROW) || !READ_ONCE(end->rx_open))
 		goto out;
 	vmshm_ring_for(end->sock_type, vs, &order, &record_max);
@@ -85,10 +103,11 @@ int vmshm_end_grow(struct vmshm_end *end, const struct vmshm_sock *vs)
 	if (order <= (last ? last->order : end->rx_order) &&
 	    record_max <= (last ? last->record_max : end->rx_record_max))
 		order = 0;
+	many = too_many(end);
 	spin_unlock(&end->rx_lock);
 	if (!order)
 		goto out;
-	g = grown_alloc(end, order, record_max);
+	g = many ? NULL : grown_alloc(end, order, record_max);
 	if (!g) {
 		err = -ENOBUFS;
 		goto out;

@@ -153,18 +153,21 @@ struct vmshm_end *vmshm_lane_get(struct vmshm_chan *ch, u32 port, bool own_cid)
 	return end;
 }
 
-/* Something about it changed: all who wait look again.  Any context. */
-void vmshm_lane_wake(struct vmshm_end *end)
+/* Something about it changed: all who wait look again.  How many watch.  Any context. */
+unsigned int vmshm_lane_wake(struct vmshm_end *end)
 {
 	struct vmshm_lane *lane = end->lane;
 	struct vmshm_watch *w;
 	unsigned long flags;
+	unsigned int n;
 
 	wake_up_interruptible_all(&lane->wait);
 	spin_lock_irqsave(&lane->lock, flags);
 	list_for_each_entry(w, &lane->watches, of_lane)
 		w->vs->sk.sk_write_space(&w->vs->sk);
+	n = lane->nr_watches;
 	spin_unlock_irqrestore(&lane->lock, flags);
+	return n;
 }
 
 /* It is open, or will never be.  Under lanes_lock. */

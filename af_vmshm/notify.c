@@ -108,17 +108,19 @@ static u32 peek_flags(struct vmshm_end *end)
 	return flags;
 }
 
-static void wake_end(struct vmshm_end *end, u32 why)
+/* Returns how many others were woken besides the end's own socket. */
+static unsigned int wake_end(struct vmshm_end *end, u32 why)
 {
 	struct sock *sk = rcu_dereference(end->sk);
 	u32 flags = peek_flags(end);
+	unsigned int others = 0;
 
 	if (flags)
 		smp_store_release(&end->attention, 1);	/* pairs with vmshm_end_attend() */
 	if (end->lane)
-		vmshm_lane_wake(end);
+		others = vmshm_lane_wake(end);
 	if (!sk)
-		return;
+		return others;
 	/* A statistic: a count that is lost to a second CPU does no harm. */
 	WRITE_ONCE(end->rx_stats.wakeups, end->rx_stats.wakeups + 1);
 	trace_vmshm_wakeup(end->chan->peer_cid, end->id);
@@ -128,6 +130,7 @@ static void wake_end(struct vmshm_end *end, u32 why)
 		sk->sk_data_ready(sk);
 	if (why & VMSHM_PEND_SPACE)
 		sk->sk_write_space(sk);
+	return others;
 }
 
 /* Returns false when entries are left over. */
@@ -135,19 +138,19 @@ static bool drain(struct vmshm_chan *ch)
 {
 	const u32 *queue = (const u32 *)((u8 *)ch->theirs + VMSHM_SIDE_PEND);
 	int filled = vmshm_queue_filled(&ch->pend_rx);
-	int budget = min(filled, IRQ_BUDGET);
+	int budget = IRQ_BUDGET;
 
 	/* A lie, or a restart that the worker will see: its entries are lost to it. */
 	if (filled < 0)
 		return true;
-	while (budget-- > 0) {
+	while (filled > 0 && budget-- > 0) {
 		u32 entry = vmshm_load(&queue[vmshm_queue_slot(&ch->pend_rx)]);
 		struct vmshm_end *end;
 
 		vmshm_queue_advance(&ch->pend_rx);
 		end = xa_load(&ch->ends, entry & VMSHM_PEND_ID_MASK);
 		if (end)
-			wake_end(end, entry);
+			budget -= wake_end(end, entry);
 		filled--;
 	}
 	return filled == 0;

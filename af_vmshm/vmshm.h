@@ -435,7 +435,7 @@ bool vmshm_end_move(struct vmshm_end *end, struct vmshm_ring_hdr *hdr, u32 order
 /* lane.c */
 struct vmshm_end *vmshm_lane_get(struct vmshm_chan *ch, u32 port, bool own_cid);
 void vmshm_lane_free(struct vmshm_end *end);
-void vmshm_lane_wake(struct vmshm_end *end);
+unsigned int vmshm_lane_wake(struct vmshm_end *end);
 void vmshm_lane_opened(struct vmshm_end *end);
 void vmshm_lane_over(struct vmshm_end *end);
 bool vmshm_lane_is_over(struct vmshm_end *end);

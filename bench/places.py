@@ -61,7 +61,11 @@ def busy_ticks():
 
 
 def process_ticks(pids):
-    """Clock ticks that these processes have used, all threads."""
+    """Clock ticks that these processes have used: all threads, and what they forked.
+
+    Of the forked those that run are looked at, and those that ended are in their
+    parent's account. A kernel thread is a process, too.
+    """
     total = 0
     for pid in pids:
         try:
@@ -69,8 +73,43 @@ def process_ticks(pids):
                 fields = file.read().rpartition(")")[2].split()
         except OSError:
             continue
-        total += int(fields[11]) + int(fields[12])
+        # utime stime cutime cstime
+        total += sum(map(int, fields[11:15])) + process_ticks(children(pid))
     return total
+
+
+def children(pid, proc="/proc"):
+    """The processes that a process has forked."""
+    found = []
+    for path in glob.glob(f"{proc}/{pid}/task/*/children"):
+        try:
+            with open(path, encoding="utf-8") as file:
+                found += map(int, file.read().split())
+        except OSError:		# it has ended
+            continue
+    return found
+
+
+def vhost_workers(pid, proc="/proc"):
+    """The kernel's threads that move a QEMU's packets: ([its own threads], [others]).
+
+    Named vhost-OWNER. From Linux 6.4 on they are threads of QEMU and so in its time;
+    before they are kernel threads, beside all processes.
+    """
+    def name(path):
+        try:
+            with open(path, encoding="utf-8") as file:
+                return file.read().strip()
+        except OSError:
+            return ""
+
+    own = {int(path.split("/")[-2]): name(path) for path in glob.glob(f"{proc}/{pid}/task/*/comm")}
+    names = {f"vhost-{thread}" for thread in own}
+    # A thread that is no process of its own does not stand there.
+    beside = [int(path.split("/")[-2]) for path in glob.glob(f"{proc}/[0-9]*/comm")
+              if name(path) in names]
+    return ([thread for thread, text in own.items() if re.fullmatch(r"vhost-\d+", text)],
+            [thread for thread in beside if thread not in own])
 
 
 def children_ticks():
@@ -227,10 +266,13 @@ class Machines(Lab):
             stderr=subprocess.DEVNULL))
 
     def pids(self):
-        """The QEMUs, and the switch between them if it is a process."""
+        """The QEMUs with their vhost workers, and the switch or relay between them if it is a process."""
         found = [process.pid for process in self.beside]
-        for path in glob.glob(os.path.join(BUILD, "lab", self.env["LAB"], "*", "pid")) + \
-                glob.glob(os.path.join(BUILD, "lab", self.env["LAB"], "net.pid")):
+        for path in glob.glob(os.path.join(BUILD, "lab", self.env["LAB"], "*", "pid")):
+            with open(path, encoding="utf-8") as file:
+                qemu = int(file.read())
+            found += [qemu] + vhost_workers(qemu)[1]
+        for path in glob.glob(os.path.join(BUILD, "lab", self.env["LAB"], "net.pid")):
             with open(path, encoding="utf-8") as file:
                 found.append(int(file.read()))
         return found

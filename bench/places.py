@@ -5,6 +5,7 @@ Not here: what is measured (plan.py) and in which order (run).
 """
 import contextlib
 import glob
+import hashlib
 import os
 import platform
 import re
@@ -14,9 +15,15 @@ import subprocess
 import tempfile
 import time
 
-from measure import BUILD, TOP, Failed, Lab
+from measure import BUILD, TOP, Failed, Lab, spread_cores
 
 HZ = os.sysconf("SC_CLK_TCK")
+CPUS = "/sys/devices/system/cpu"
+# What figures depend on; not what only plans or reports.
+CODE = {"module": ("Kbuild", "af_vmshm/*.[ch]", "include/*/*.h", "include/*/*/*.h"),
+        "bench": ("bench/*.[ch]", "bench/run", "bench/measure.py", "bench/places.py", "bench/mechanisms/*.[ch]",
+                  "tools/vmshm-lab", "tools/lab/*.sh", "tools/lab/*.[ch]", "tools/vmshmd/*.[ch]",
+                  "tools/build.mk")}
 
 
 def output_of(*command):
@@ -28,8 +35,35 @@ def output_of(*command):
         return ""
 
 
+def text_of(path):
+    """A file's text, or nothing."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def digest_of(patterns):
+    """Tells one state of these files from another, committed or not."""
+    digest = hashlib.sha256()
+    for path in sorted(path for pattern in patterns for path in glob.glob(os.path.join(TOP, pattern))):
+        with open(path, "rb") as file:
+            digest.update(os.path.relpath(path, TOP).encode() + b"\0" + file.read() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def huge_pages():
+    """What there is of them."""
+    found = {"transparent": text_of("/sys/kernel/mm/transparent_hugepage/enabled")}
+    for folder in sorted(glob.glob("/sys/kernel/mm/hugepages/*")):
+        found[os.path.basename(folder)] = {name: text_of(os.path.join(folder, name))
+                                           for name in ("nr_hugepages", "free_hugepages")}
+    return found
+
+
 def machine():
-    """What a result depends on beside the code."""
+    """What a result depends on."""
     with open("/proc/cpuinfo", encoding="utf-8") as file:
         model = re.search(r"model name\s*: (.*)", file.read())
     return {
@@ -45,7 +79,13 @@ def machine():
             r"\b(vmx|svm)\b", open("/proc/cpuinfo", encoding="utf-8").read())),
         "vhost": sorted(glob.glob("/dev/vhost*")),
         "caches": output_of("lscpu", "-C=NAME,ALL-SIZE").splitlines(),
+        "mitigations": {os.path.basename(path): text_of(path)
+                        for path in sorted(glob.glob(f"{CPUS}/vulnerabilities/*"))},
+        "governor": sorted(set(map(text_of, glob.glob(f"{CPUS}/cpu[0-9]*/cpufreq/scaling_governor")))),
+        "smt": {name: text_of(f"{CPUS}/smt/{name}") for name in ("active", "control")},
+        "huge_pages": huge_pages(),
         "commit": output_of("git", "-C", TOP, "describe", "--always", "--dirty"),
+        "code": {part: digest_of(patterns) for part, patterns in CODE.items()},
     }
 
 
@@ -245,8 +285,8 @@ class Machines(Lab):
         try:
             self.start_beside()
             self.lab("up", str(self.place.count), timeout=600)
-            if self.place.pin:
-                self.lab("pin", self.place.pin)
+            if self.pinned():
+                self.pin(self.pinned(), self.vcpus())
             for vm in "abcdefgh"[:self.place.count]:
                 for command in self.place.tune:
                     super().run(vm, "sh", "-c", command)
@@ -257,6 +297,16 @@ class Machines(Lab):
             self.__exit__()
             raise
         return self
+
+    def vcpus(self):
+        """Of all VMs together."""
+        return self.place.count * int(self.place.settings.get("CPUS", 1))
+
+    def pinned(self):
+        """How the vCPUs are pinned: pin = auto spreads them where each has a core."""
+        if self.place.pin != "auto":
+            return self.place.pin
+        return "spread" if self.vcpus() <= len(os.sched_getaffinity(0)) else "none"
 
     def serve_in(self, vm, *command):
         """A command in a VM that runs until the lab comes down."""
@@ -285,7 +335,8 @@ class Machines(Lab):
                 commands[os.path.basename(os.path.dirname(path))] = file.read().strip()
         return {"status": self.lab("status").splitlines(), "commands": commands,
                 "settings": self.place.settings, "tune": self.place.tune,
-                "servers": self.place.servers, "pin": self.place.pin,
+                "servers": self.place.servers, "pin": self.pinned(),
+                "cores": spread_cores(self.vcpus()) if self.pinned() == "spread" else [],
                 "beside": self.place.beside}
 
     def run(self, words, timeout):  # pylint: disable=arguments-differ

@@ -32,7 +32,7 @@ def pieces(names, most, *parts):
     a piece with still too many by the next one; in the end they are only counted.
     """
     if len(names) <= most:
-        return [("", names)]
+        return [("", names)] if names else []
     if not parts:
         return [(f"part {at // most + 1}", names[at:at + most]) for at in range(0, len(names), most)]
     found = {}

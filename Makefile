@@ -77,15 +77,21 @@ test: packages ## all tests; T=name for those whose name matches, KERNEL=6.1, 6.
 test-kvm-nested: packages ## the socket tests under real KVM inside an emulated VM, and what KVM does for a message (8 min)
 	@BUILD=$(BUILD) tests/kvm-nested/run
 
+# Hours of samples are reported even if some of them failed; that they did is the
+# exit status. What else ends bench/run (an interrupt, results of other code) ends it all.
 bench-quick: packages ## AF_VMSHM beside what else there is, in ten minutes; then build/results/report/report.html
-	@BUILD=$(BUILD) bench/run quick --tries 1
-	@BUILD=$(BUILD) bench/report $(BUILD)/results/quick.jsonl
+	@export BUILD=$(BUILD); failed=0; \
+	bench/run quick --tries 1 || { failed=$$?; [ $$failed = 3 ] || exit $$failed; }; \
+	bench/report $(BUILD)/results/quick.jsonl && exit $$failed
 
 bench: packages ## the whole study (hours): mechanisms, layers, all competitors
-	@BUILD=$(BUILD) bench/run mechanisms
-	@BUILD=$(BUILD) bench/layers/run
-	@BUILD=$(BUILD) bench/run full
-	@BUILD=$(BUILD) bench/report $(BUILD)/results/full.jsonl $(BUILD)/results/mechanisms.jsonl $(BUILD)/results/layers.json
+	@export BUILD=$(BUILD); failed=0; counts=$(BUILD)/results/kvm-counts.json; \
+	bench/run mechanisms || { failed=$$?; [ $$failed = 3 ] || exit $$failed; }; \
+	bench/layers/run || exit; \
+	bench/run full || { failed=$$?; [ $$failed = 3 ] || exit $$failed; }; \
+	[ -e $$counts ] || counts=; \
+	bench/report $(BUILD)/results/full.jsonl $(BUILD)/results/mechanisms.jsonl $(BUILD)/results/layers.json $$counts && \
+		exit $$failed
 
 check: ## checkpatch, sparse, shellcheck and compiler warnings
 	@BUILD=$(BUILD) tools/lab/check

@@ -20,6 +20,26 @@ class Failed(Exception):
     """A command that did not do what it should; str() is one clear line."""
 
 
+def spread_cores(count, cores=None, folder="/sys/devices/system/cpu"):
+    """The cores for so many vCPUs: one of each processor core, where there are enough of those.
+
+    Two threads of one core (SMT) would share what is measured. Where there are too few
+    of them, all that we may use.
+    """
+    cores = sorted(os.sched_getaffinity(0) if cores is None else cores)
+    firsts, seen = [], set()
+    for core in cores:
+        try:
+            with open(f"{folder}/cpu{core}/topology/thread_siblings_list", encoding="utf-8") as file:
+                siblings = file.read().strip()
+        except OSError:
+            siblings = str(core)
+        if siblings not in seen:
+            firsts.append(core)
+        seen.add(siblings)
+    return firsts if len(firsts) >= count else cores
+
+
 class Lab:
     """Two VMs, a and b. Use it with `with`, so that it always comes down."""
 
@@ -28,10 +48,15 @@ class Lab:
         self.servers = []
         self.up = False
 
-    def lab(self, *words, timeout=60, say=True):
-        """One vmshm-lab command; its output."""
+    def pin(self, how, vcpus):
+        """Pins the vCPUs. The lab spreads them over the cores that it may use itself."""
+        cores = spread_cores(vcpus) if how == "spread" else os.sched_getaffinity(0)
+        self.lab("pin", how, before=["taskset", "-c", ",".join(map(str, cores))])
+
+    def lab(self, *words, timeout=60, say=True, before=()):
+        """One vmshm-lab command; its output. before: words that run it."""
         try:
-            done = subprocess.run([LAB, *words], env=self.env, stdin=subprocess.DEVNULL,
+            done = subprocess.run([*before, LAB, *words], env=self.env, stdin=subprocess.DEVNULL,
                                   capture_output=True, text=True, timeout=timeout, check=False)
         except subprocess.TimeoutExpired:
             raise Failed(f"vmshm-lab {' '.join(words)}: not done after {timeout} s") from None
@@ -46,7 +71,7 @@ class Lab:
         try:
             self.lab("up", "2", timeout=600)
             # Unpinned, the scheduler often puts both on one core.
-            self.lab("pin", "spread")
+            self.pin("spread", 2 * int(self.env.get("CPUS") or 1))
         except BaseException:
             self.__exit__()
             raise

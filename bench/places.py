@@ -5,6 +5,7 @@ Not here: what is measured (plan.py) and in which order (run).
 """
 import contextlib
 import glob
+import hashlib
 import os
 import platform
 import re
@@ -14,9 +15,15 @@ import subprocess
 import tempfile
 import time
 
-from measure import BUILD, TOP, Failed, Lab
+from measure import BUILD, TOP, Failed, Lab, spread_cores
 
 HZ = os.sysconf("SC_CLK_TCK")
+CPUS = "/sys/devices/system/cpu"
+# What figures depend on; not what only plans or reports.
+CODE = {"module": ("Kbuild", "af_vmshm/*.[ch]", "include/*/*.h", "include/*/*/*.h"),
+        "bench": ("bench/*.[ch]", "bench/run", "bench/measure.py", "bench/places.py", "bench/mechanisms/*.[ch]",
+                  "tools/vmshm-lab", "tools/lab/*.sh", "tools/lab/*.[ch]", "tools/vmshmd/*.[ch]",
+                  "tools/build.mk")}
 
 
 def output_of(*command):
@@ -28,8 +35,35 @@ def output_of(*command):
         return ""
 
 
+def text_of(path):
+    """A file's text, or nothing."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def digest_of(patterns):
+    """Tells one state of these files from another, committed or not."""
+    digest = hashlib.sha256()
+    for path in sorted(path for pattern in patterns for path in glob.glob(os.path.join(TOP, pattern))):
+        with open(path, "rb") as file:
+            digest.update(os.path.relpath(path, TOP).encode() + b"\0" + file.read() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def huge_pages():
+    """What there is of them."""
+    found = {"transparent": text_of("/sys/kernel/mm/transparent_hugepage/enabled")}
+    for folder in sorted(glob.glob("/sys/kernel/mm/hugepages/*")):
+        found[os.path.basename(folder)] = {name: text_of(os.path.join(folder, name))
+                                           for name in ("nr_hugepages", "free_hugepages")}
+    return found
+
+
 def machine():
-    """What a result depends on beside the code."""
+    """What a result depends on."""
     with open("/proc/cpuinfo", encoding="utf-8") as file:
         model = re.search(r"model name\s*: (.*)", file.read())
     return {
@@ -45,7 +79,13 @@ def machine():
             r"\b(vmx|svm)\b", open("/proc/cpuinfo", encoding="utf-8").read())),
         "vhost": sorted(glob.glob("/dev/vhost*")),
         "caches": output_of("lscpu", "-C=NAME,ALL-SIZE").splitlines(),
+        "mitigations": {os.path.basename(path): text_of(path)
+                        for path in sorted(glob.glob(f"{CPUS}/vulnerabilities/*"))},
+        "governor": sorted(set(map(text_of, glob.glob(f"{CPUS}/cpu[0-9]*/cpufreq/scaling_governor")))),
+        "smt": {name: text_of(f"{CPUS}/smt/{name}") for name in ("active", "control")},
+        "huge_pages": huge_pages(),
         "commit": output_of("git", "-C", TOP, "describe", "--always", "--dirty"),
+        "code": {part: digest_of(patterns) for part, patterns in CODE.items()},
     }
 
 
@@ -61,7 +101,11 @@ def busy_ticks():
 
 
 def process_ticks(pids):
-    """Clock ticks that these processes have used, all threads."""
+    """Clock ticks that these processes have used: all threads, and what they forked.
+
+    Of the forked those that run are looked at, and those that ended are in their
+    parent's account. A kernel thread is a process, too.
+    """
     total = 0
     for pid in pids:
         try:
@@ -69,8 +113,43 @@ def process_ticks(pids):
                 fields = file.read().rpartition(")")[2].split()
         except OSError:
             continue
-        total += int(fields[11]) + int(fields[12])
+        # utime stime cutime cstime
+        total += sum(map(int, fields[11:15])) + process_ticks(children(pid))
     return total
+
+
+def children(pid, proc="/proc"):
+    """The processes that a process has forked."""
+    found = []
+    for path in glob.glob(f"{proc}/{pid}/task/*/children"):
+        try:
+            with open(path, encoding="utf-8") as file:
+                found += map(int, file.read().split())
+        except OSError:		# it has ended
+            continue
+    return found
+
+
+def vhost_workers(pid, proc="/proc"):
+    """The kernel's threads that move a QEMU's packets: ([its own threads], [others]).
+
+    Named vhost-OWNER. From Linux 6.4 on they are threads of QEMU and so in its time;
+    before they are kernel threads, beside all processes.
+    """
+    def name(path):
+        try:
+            with open(path, encoding="utf-8") as file:
+                return file.read().strip()
+        except OSError:
+            return ""
+
+    own = {int(path.split("/")[-2]): name(path) for path in glob.glob(f"{proc}/{pid}/task/*/comm")}
+    names = {f"vhost-{thread}" for thread in own}
+    # A thread that is no process of its own does not stand there.
+    beside = [int(path.split("/")[-2]) for path in glob.glob(f"{proc}/[0-9]*/comm")
+              if name(path) in names]
+    return ([thread for thread, text in own.items() if re.fullmatch(r"vhost-\d+", text)],
+            [thread for thread in beside if thread not in own])
 
 
 def children_ticks():
@@ -206,8 +285,8 @@ class Machines(Lab):
         try:
             self.start_beside()
             self.lab("up", str(self.place.count), timeout=600)
-            if self.place.pin:
-                self.lab("pin", self.place.pin)
+            if self.pinned():
+                self.pin(self.pinned(), self.vcpus())
             for vm in "abcdefgh"[:self.place.count]:
                 for command in self.place.tune:
                     super().run(vm, "sh", "-c", command)
@@ -219,6 +298,16 @@ class Machines(Lab):
             raise
         return self
 
+    def vcpus(self):
+        """Of all VMs together."""
+        return self.place.count * int(self.place.settings.get("CPUS", 1))
+
+    def pinned(self):
+        """How the vCPUs are pinned: pin = auto spreads them where each has a core."""
+        if self.place.pin != "auto":
+            return self.place.pin
+        return "spread" if self.vcpus() <= len(os.sched_getaffinity(0)) else "none"
+
     def serve_in(self, vm, *command):
         """A command in a VM that runs until the lab comes down."""
         self.servers.append(subprocess.Popen(
@@ -227,10 +316,13 @@ class Machines(Lab):
             stderr=subprocess.DEVNULL))
 
     def pids(self):
-        """The QEMUs, and the switch between them if it is a process."""
+        """The QEMUs with their vhost workers, and the switch or relay between them if it is a process."""
         found = [process.pid for process in self.beside]
-        for path in glob.glob(os.path.join(BUILD, "lab", self.env["LAB"], "*", "pid")) + \
-                glob.glob(os.path.join(BUILD, "lab", self.env["LAB"], "net.pid")):
+        for path in glob.glob(os.path.join(BUILD, "lab", self.env["LAB"], "*", "pid")):
+            with open(path, encoding="utf-8") as file:
+                qemu = int(file.read())
+            found += [qemu] + vhost_workers(qemu)[1]
+        for path in glob.glob(os.path.join(BUILD, "lab", self.env["LAB"], "net.pid")):
             with open(path, encoding="utf-8") as file:
                 found.append(int(file.read()))
         return found
@@ -243,7 +335,8 @@ class Machines(Lab):
                 commands[os.path.basename(os.path.dirname(path))] = file.read().strip()
         return {"status": self.lab("status").splitlines(), "commands": commands,
                 "settings": self.place.settings, "tune": self.place.tune,
-                "servers": self.place.servers, "pin": self.place.pin,
+                "servers": self.place.servers, "pin": self.pinned(),
+                "cores": spread_cores(self.vcpus()) if self.pinned() == "spread" else [],
                 "beside": self.place.beside}
 
     def run(self, words, timeout):  # pylint: disable=arguments-differ

@@ -11,6 +11,9 @@ matplotlib.rcParams.update({"svg.fonttype": "none", "font.size": 9, "axes.grid":
                             "svg.hashsalt": "vmshm"})
 
 QUANTILES = ("p50", "p90", "p99", "p99.9", "max")
+# What share of all a quantile leaves above it; how many "max" is one of is not known.
+ABOVE = {"p50": 0.5, "p90": 0.1, "p99": 0.01, "p99.9": 0.001}
+MOST_LINES, MOST_BARS = 12, 40	# that a plot can show
 
 
 def svg(figure):
@@ -22,7 +25,25 @@ def svg(figure):
     return text[text.index("<svg"):]
 
 
-def lines(series, x_name, unit):
+def pieces(names, most, *parts):
+    """[(title, names)]: names of one plot each, most at the most.
+
+    Too many for one are split by the first of parts, functions of a name, that of
+    a piece with still too many by the next one; in the end they are only counted.
+    """
+    if len(names) <= most:
+        return [("", names)] if names else []
+    if not parts:
+        return [(f"part {at // most + 1}", names[at:at + most]) for at in range(0, len(names), most)]
+    found = {}
+    for name in names:
+        found.setdefault(parts[0](name), []).append(name)
+    return [(", ".join(filter(None, (str(part), title))), some)
+            for part, all_of_it in found.items()
+            for title, some in pieces(all_of_it, most, *parts[1:])]
+
+
+def lines(series, x_name, unit, title=""):
     """series: {name: [(x, median, low, high), ...]}, both axes logarithmic."""
     figure, axes = pyplot.subplots(figsize=(7, 3.6))
     for name, points in series.items():
@@ -36,11 +57,12 @@ def lines(series, x_name, unit):
     axes.set_xticks(ticks, [short(tick) for tick in ticks])
     axes.set_xlabel(x_name)
     axes.set_ylabel(unit)
+    axes.set_title(title, fontsize=9)
     axes.legend(fontsize=8)
     return svg(figure)
 
 
-def bars(rows, unit):
+def bars(rows, unit, title=""):
     """rows: [(name, median, low, high), ...]."""
     figure, axes = pyplot.subplots(figsize=(7, 0.8 + 0.28 * len(rows)))
     names, median, low, high = zip(*rows[::-1])
@@ -49,18 +71,25 @@ def bars(rows, unit):
     if max(median) > 20 * min(median) > 0:
         axes.set_xscale("log")
     axes.set_xlabel(unit)
+    axes.set_title(title, fontsize=9)
     return svg(figure)
 
 
-def quantiles(series):
-    """series: {name: {quantile: microseconds}}."""
+def beyond(series, title=""):
+    """series: {name: [(us, share of all that took so long or longer), ...]}, both axes logarithmic.
+
+    What has only a few quantiles is drawn as points with a broken line between them.
+    """
     figure, axes = pyplot.subplots(figsize=(7, 3.6))
-    for name, values in series.items():
-        names = [quantile for quantile in QUANTILES if quantile in values]
-        axes.plot(names, [values[quantile] for quantile in names], marker="o", markersize=3,
-                  label=name)
-    axes.set_yscale("log")
-    axes.set_ylabel("us")
+    for name, points in series.items():
+        few = len(points) <= len(ABOVE)
+        axes.plot(*zip(*points), label=name, marker="o" if few else "", markersize=3,
+                  linewidth=1, linestyle="--" if few else "-", drawstyle="default" if few else "steps-pre")
+    axes.set_xscale("log", nonpositive="clip")
+    axes.set_yscale("log", nonpositive="clip")
+    axes.set_xlabel("us")
+    axes.set_ylabel("share that took so long or longer")
+    axes.set_title(title, fontsize=9)
     axes.legend(fontsize=8)
     return svg(figure)
 

@@ -167,6 +167,27 @@ static void report_text(const struct test *t, const struct side *client,
 	}
 }
 
+/*
+ * [[us, count], ...] of what is not empty. A bucket's value is the quantile that its
+ * first member is, so that the two agree.
+ */
+static json_t *buckets_pack(const struct histogram *ns)
+{
+	json_t *all = json_array();
+	uint64_t seen = 0;
+
+	for (size_t i = 0; i < sizeof(ns->bucket) / sizeof(ns->bucket[0]); i++) {
+		double value;
+
+		if (!ns->bucket[i])
+			continue;
+		value = us(histogram_quantile(ns, (seen + 0.5) / ns->count));
+		json_array_append_new(all, json_pack("[fI]", value, (json_int_t)ns->bucket[i]));
+		seen += ns->bucket[i];
+	}
+	return all;
+}
+
 static json_t *histogram_pack(const struct histogram *ns)
 {
 	json_t *object = json_pack("{sI sf sf sf}", "count", (json_int_t)ns->count,
@@ -176,6 +197,7 @@ static json_t *histogram_pack(const struct histogram *ns)
 	for (size_t i = 0; i < sizeof(quantiles) / sizeof(quantiles[0]); i++)
 		json_object_set_new(object, quantiles[i].name,
 				    json_real(us(histogram_quantile(ns, quantiles[i].part))));
+	json_object_set_new(object, "buckets", buckets_pack(ns));
 	return object;
 }
 

@@ -241,7 +241,8 @@ static void reload_changes(void)
 			 "segments = ( { name = \"a-b\"; members = [ \"a\", \"b\" ];\n"
 			 "size = \"16M\"; owner = \"1234\"; group = \"4321\"; } );\n") &&
 	   !lstat(path_in(&d, "a-b/a.sock"), &st) && st.st_uid == 1234 && st.st_gid == 4321 &&
-	   !lstat(path_in(&d, "control.sock"), &st) && st.st_gid == 4322, "by owner and group, too");
+	   !lstat(path_in(&d, "control.sock"), &st) && st.st_gid == 4322,
+	   "by owner and group, too");
 	ok(daemon_reload(&d, MEMBERS_AB "segments = ( " COUPLE_AB " );\n") &&
 	   !lstat(path_in(&d, "a-b/a.sock"), &st) && st.st_uid == geteuid() &&
 	   st.st_gid == getegid() && !lstat(path_in(&d, "control.sock"), &st) &&

@@ -103,12 +103,18 @@ int vmshm_dgram_shutdown(struct socket *sock, int how)
 			vmshm_end_shutdown(end, RCV_SHUTDOWN);
 		spin_unlock(&vs->aq_lock);
 	}
+	/* Threads that receive, and those that wait in lane.c to send. */
 	sk->sk_state_change(sk);
 	release_sock(sk);
 	return err;
 }
 
 /* ---- sending ---- */
+
+static bool tx_shut(struct sock *sk)
+{
+	return READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN;
+}
 
 /* Where to?  0 or a negative errno. */
 static int destination(struct socket *sock, struct msghdr *msg, u32 *cid, u32 *port)
@@ -118,7 +124,7 @@ static int destination(struct socket *sock, struct msghdr *msg, u32 *cid, u32 *p
 
 	if (msg->msg_flags & MSG_OOB)
 		return -EOPNOTSUPP;
-	if (READ_ONCE(sock->sk->sk_shutdown) & SEND_SHUTDOWN)
+	if (tx_shut(sock->sk))
 		return -EPIPE;
 	if (msg->msg_namelen) {
 		if (vmshm_addr_check(to, msg->msg_namelen) || to->svm_port == VMSHM_PORT_ANY)
@@ -170,7 +176,7 @@ static struct vmshm_end *open_lane(struct vmshm_sock *vs, u32 cid, u32 port, lon
 		if (spin < 0)
 			spin = READ_ONCE(vmshm_busy_poll_max_us);
 		/* Without waiting, a look at the peer's answer is all there is. */
-		err = vmshm_lane_wait(end, 0, spin * NSEC_PER_USEC, &left);
+		err = vmshm_lane_wait(&vs->sk, end, 0, spin * NSEC_PER_USEC, &left);
 		if (*timeo != MAX_SCHEDULE_TIMEOUT)
 			*timeo -= before - left;
 		*open -= before - left;
@@ -193,12 +199,12 @@ static struct vmshm_end *open_lane(struct vmshm_sock *vs, u32 cid, u32 port, lon
 	return end;
 }
 
-/* One attempt.  -EAGAIN: look again, unless *@timeo is 0; -EPIPE: it is over. */
+/* One attempt.  -EAGAIN: look again, unless *@timeo is 0; -EPIPE: it is over, or shut. */
 static long send_through(struct sock *sk, struct vmshm_end *end, struct msghdr *msg, size_t len,
 			 long *timeo)
 {
 	struct vmshm_sock *vs = vmshm_sk(sk);
-	long err = vmshm_lane_state(end);
+	long err = tx_shut(sk) ? -EPIPE : vmshm_lane_state(end);
 
 	if (err)
 		return err;
@@ -212,7 +218,7 @@ static long send_through(struct sock *sk, struct vmshm_end *end, struct msghdr *
 	if (err != -EAGAIN)
 		return err;
 	if (*timeo)
-		return vmshm_lane_wait(end, vmshm_record_bytes(len), 0, timeo) ?: -EAGAIN;
+		return vmshm_lane_wait(sk, end, vmshm_record_bytes(len), 0, timeo) ?: -EAGAIN;
 	/* Full.  As in seqpacket.c: a watcher that asks only once. */
 	err = vmshm_lane_watch(vs, end);
 	if (err)
@@ -258,7 +264,7 @@ int vmshm_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 		if (err != -EAGAIN)
 			vmshm_lane_unwatch(vs, end);
 		/* Another socket may have taken the place of the one that closed. */
-		over = err == -EPIPE && vmshm_lane_is_over(end);
+		over = err == -EPIPE && !tx_shut(sk) && vmshm_lane_is_over(end);
 		trace_vmshm_send(end->chan->peer_cid, end->id, len, err ?: (long)len);
 		vmshm_end_put(end);
 		if (!over)

@@ -429,7 +429,7 @@ void vmshm_lane_opened(struct vmshm_end *end);
 void vmshm_lane_over(struct vmshm_end *end);
 bool vmshm_lane_is_over(struct vmshm_end *end);
 int vmshm_lane_state(struct vmshm_end *end);
-long vmshm_lane_wait(struct vmshm_end *end, u64 want, u32 spin_ns, long *timeo);
+long vmshm_lane_wait(struct sock *sk, struct vmshm_end *end, u64 want, u32 spin_ns, long *timeo);
 int vmshm_lane_watch(struct vmshm_sock *vs, struct vmshm_end *end);
 void vmshm_lane_unwatch(struct vmshm_sock *vs, const struct vmshm_end *end);
 void vmshm_lane_unwatch_stale(struct vmshm_sock *vs, const struct vmshm_end *end);

@@ -4,6 +4,7 @@
  * many senders and receivers, ends. What a datagram is: dgram.c.
  */
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -354,6 +355,56 @@ static void shutdown_server(void)
 	barrier("done");
 }
 
+/*
+ * One thread waits for room, another one shuts down: the wait is over, and what
+ * it had to send stays unsent when there is room.
+ */
+static void *shut_soon(void *fd)
+{
+	sleep_ms(300);
+	OK(shutdown(*(int *)fd, SHUT_WR));
+	return NULL;
+}
+
+static void shut_waiting_client(void)
+{
+	struct sockaddr_vmshm to = address(ctx.peer, port_nr(0));
+	pthread_t thread;
+	double start;
+	int fd;
+
+	barrier("bound");
+	tell("sent", fill_receiver(socket_of(SOCK_DGRAM), 0));
+	/* For ever, and with a timeout that is far away. */
+	for (int ms = 0; ms <= 60000; ms += 60000) {
+		fd = socket_of(SOCK_DGRAM);
+		OK(connect(fd, (struct sockaddr *)&to, sizeof(to)));
+		set_timeout(fd, SO_SNDTIMEO, ms);
+		start = now();
+		EQUAL(pthread_create(&thread, NULL, shut_soon, &fd), 0);
+		FAILS(put(fd, 0, MOST, 99, 0), EPIPE);
+		check_elapsed(start, 300);
+		EQUAL(pthread_join(thread, NULL), 0);
+	}
+	barrier("shut");
+	barrier("done");
+}
+
+static void shut_waiting_server(void)
+{
+	int fd = dgram_on(0);
+	unsigned int n;
+
+	barrier("bound");
+	n = ask("sent");
+	barrier("shut");
+	for (unsigned int i = 0; i < n; i++)
+		get(fd, 5000, i);
+	sleep_ms(100);
+	expect_nothing(fd);
+	barrier("done");
+}
+
 static void close_client(void)
 {
 	int fd = socket_of(SOCK_DGRAM);
@@ -590,6 +641,8 @@ static const struct test_case cases[] = {
 	  receivers_client, receivers_server, .flags = VMSHM_ONLY },
 	{ "shutdown", "shutdown on either side: EPIPE without a signal, end of file",
 	  shutdown_client, shutdown_server, .flags = VMSHM_ONLY },
+	{ "shut_waiting", "shutdown by another thread ends a wait for room: EPIPE, and nothing sent",
+	  shut_waiting_client, shut_waiting_server, .flags = VMSHM_ONLY },
 	{ "close", "the receiver closes: a sender that waits gets ECONNREFUSED; a successor",
 	  close_client, close_server, .flags = VMSHM_ONLY },
 	{ "sender_gone", "what a sender sent before it ended arrives, and no error",

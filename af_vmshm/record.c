@@ -53,6 +53,7 @@ void vmshm_end_size(struct vmshm_end *end, const struct vmshm_sock *vs)
 
 	vmshm_ring_for(end->sock_type, vs, &order, &end->rx_record_max);
 	end->order_wanted = order;
+	end->record_wanted = end->rx_record_max;
 	end->order_least = VMSHM_RING_ORDER_MIN;
 	if (end->sock_type == SOCK_STREAM)
 		return;
@@ -60,6 +61,22 @@ void vmshm_end_size(struct vmshm_end *end, const struct vmshm_sock *vs)
 	/* What was asked for, or no connection. */
 	if (end->sock_type == SOCK_SEQPACKET && READ_ONCE(vs->buffer_chosen))
 		end->order_least = order;
+}
+
+/**
+ * vmshm_end_resize - the size may have been set since the ring was asked for
+ * @end: just connected
+ * @vs: its socket
+ *
+ * A ring that memory was too short for stays as it is.  May sleep; takes chan->mutex.
+ */
+void vmshm_end_resize(struct vmshm_end *end, const struct vmshm_sock *vs)
+{
+	u32 order, record_max;
+
+	vmshm_ring_for(end->sock_type, vs, &order, &record_max);
+	if (order > end->order_wanted || record_max > end->record_wanted)
+		vmshm_end_grow(end, vs);	/* or SO_VMSHM_INFO says that it has not */
 }
 
 /* The receive ring is there: what the peer may put into it. */

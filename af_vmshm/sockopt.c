@@ -14,10 +14,42 @@ static bool our_level(int level)
 	return level == vmshm_family || level == VMSHM_LEVEL_VSOCK;
 }
 
-/* A size within the bounds that were set, as AF_VSOCK does it. */
+/*
+ * A size within the bounds that were set, as AF_VSOCK does it, and no more than
+ * there can be, as its transports do it.
+ */
 static void set_size(struct vmshm_sock *vs, u64 size)
 {
-	vs->buffer_size = min(max(size, vs->buffer_min), vs->buffer_max);
+	u64 most = 1ULL << VMSHM_RING_ORDER_MAX;
+
+	if (vs->sk.sk_type != SOCK_STREAM)
+		most = vmshm_record_most(most);
+	vs->buffer_size = min3(max(size, vs->buffer_min), vs->buffer_max, most);
+}
+
+/* One of the three sizes.  What can't be promised leaves all as it was. */
+static int set_buffer(struct vmshm_sock *vs, int name, u64 val)
+{
+	u64 size = vs->buffer_size, least = vs->buffer_min, most = vs->buffer_max;
+	bool chosen = vs->buffer_chosen;
+	int err = 0;
+
+	if (name == SO_VMSHM_BUFFER_MAX_SIZE)
+		vs->buffer_max = val;
+	else if (name == SO_VMSHM_BUFFER_MIN_SIZE)
+		vs->buffer_min = val;
+	set_size(vs, name == SO_VMSHM_BUFFER_SIZE ? val : size);
+	vs->buffer_chosen = true;
+	/* What is promised now can be sent before the socket reads. */
+	if (vs->sk.sk_state == TCP_ESTABLISHED)
+		err = vmshm_end_grow(vs->end, vs);
+	if (err) {
+		vs->buffer_size = size;
+		vs->buffer_min = least;
+		vs->buffer_max = most;
+		vs->buffer_chosen = chosen;
+	}
+	return err;
 }
 
 static int get_u64(u64 *val, sockptr_t from, unsigned int len)
@@ -87,15 +119,7 @@ int vmshm_setsockopt(struct socket *sock, int level, int name, sockptr_t from, u
 	if (err)
 		return err;
 	lock_sock(sock->sk);
-	if (name == SO_VMSHM_BUFFER_MAX_SIZE)
-		vs->buffer_max = val;
-	else if (name == SO_VMSHM_BUFFER_MIN_SIZE)
-		vs->buffer_min = val;
-	set_size(vs, name == SO_VMSHM_BUFFER_SIZE ? val : vs->buffer_size);
-	vs->buffer_chosen = true;
-	/* What is promised now can be sent before the socket reads. */
-	if (sock->sk->sk_state == TCP_ESTABLISHED)
-		err = vmshm_end_grow(vs->end, vs);
+	err = set_buffer(vs, name, val);
 	release_sock(sock->sk);
 	return err;
 }

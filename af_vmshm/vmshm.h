@@ -213,6 +213,7 @@ struct vmshm_end {
 	struct vmshm_lane *lane;	/* it sends datagrams, for any socket: lane.c */
 	bool to_own_cid;		/* loopback: addressed by the VM's own CID */
 	u8 order_wanted, order_least;	/* log2 of the receive ring asked for */
+	u32 record_wanted;		/* bytes of the longest record asked for */
 
 	spinlock_t lock;		/* all down to the next comment */
 	enum vmshm_end_state state;
@@ -396,6 +397,7 @@ int vmshm_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, in
 /* record.c */
 void vmshm_ring_for(u16 sock_type, const struct vmshm_sock *vs, u32 *order, u32 *record_max);
 void vmshm_end_size(struct vmshm_end *end, const struct vmshm_sock *vs);
+void vmshm_end_resize(struct vmshm_end *end, const struct vmshm_sock *vs);
 void vmshm_record_rx_init(struct vmshm_end *end);
 void vmshm_record_tx_init(struct vmshm_end *end);
 int vmshm_record_write(struct vmshm_end *end, struct iov_iter *from, size_t len, u32 info,

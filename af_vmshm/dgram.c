@@ -199,6 +199,20 @@ static struct vmshm_end *open_lane(struct vmshm_sock *vs, u32 cid, u32 port, lon
 	return end;
 }
 
+/* As vmshm_record_write(), without COPY_LIE. */
+static int write_dgram(struct vmshm_sock *vs, struct vmshm_end *end, struct msghdr *msg,
+		       size_t len, long timeo)
+{
+	struct vmshm_stats *own = &vs->dgrams;
+	int err = vmshm_record_write(end, &msg->msg_iter, len, vs->local.svm_port, timeo, own);
+
+	if (err == COPY_LIE) {
+		vmshm_end_reset(end, "more was read than written");
+		err = -EPIPE;
+	}
+	return err;
+}
+
 /* One attempt.  -EAGAIN: look again, unless *@timeo is 0; -EPIPE: it is over, or shut. */
 static long send_through(struct sock *sk, struct vmshm_end *end, struct msghdr *msg, size_t len,
 			 long *timeo)
@@ -210,13 +224,10 @@ static long send_through(struct sock *sk, struct vmshm_end *end, struct msghdr *
 		return err;
 	if (len > end->tx_record_max)
 		return -EMSGSIZE;
-	err = vmshm_record_write(end, &msg->msg_iter, len, vs->local.svm_port, *timeo);
-	if (err == COPY_LIE) {
-		vmshm_end_reset(end, "more was read than written");
-		return -EPIPE;
-	}
+	err = write_dgram(vs, end, msg, len, *timeo);
 	if (err != -EAGAIN)
 		return err;
+	WRITE_ONCE(vs->dgrams.ring_full, vs->dgrams.ring_full + 1);
 	if (*timeo)
 		return vmshm_lane_wait(sk, end, vmshm_record_bytes(len), 0, timeo) ?: -EAGAIN;
 	/* Full.  As in seqpacket.c: a watcher that asks only once. */
@@ -224,12 +235,7 @@ static long send_through(struct sock *sk, struct vmshm_end *end, struct msghdr *
 	if (err)
 		return err;
 	while (is_watched(sk) && vmshm_end_arm_tx(end, end->tx_mark) && !signal_pending(current)) {
-		err = vmshm_lane_state(end) ?:
-		      vmshm_record_write(end, &msg->msg_iter, len, vs->local.svm_port, 0);
-		if (err == COPY_LIE) {
-			vmshm_end_reset(end, "more was read than written");
-			return -EPIPE;
-		}
+		err = vmshm_lane_state(end) ?: write_dgram(vs, end, msg, len, 0);
 		if (err != -EAGAIN)
 			return err;
 		/* Another socket took the room: the lane is everybody's. */
@@ -352,6 +358,16 @@ put_sock:
 	return err;
 }
 
+/*
+ * What the end of one who sends has counted for the socket; the calls count the rest in
+ * the socket.
+ */
+static void count_of_end(struct vmshm_stats *sum, const struct vmshm_stats *rx)
+{
+	WRITE_ONCE(sum->wakeups, sum->wakeups + READ_ONCE(rx->wakeups));
+	WRITE_ONCE(sum->doorbells_sent, sum->doorbells_sent + READ_ONCE(rx->doorbells_sent));
+}
+
 /* Nothing comes from there any more, and all was taken. */
 static void leave(struct vmshm_sock *vs, struct vmshm_end *end)
 {
@@ -362,6 +378,7 @@ static void leave(struct vmshm_sock *vs, struct vmshm_end *end)
 	if (was) {
 		list_del_init(&end->node);
 		sk_acceptq_removed(&vs->sk);
+		count_of_end(&vs->dgrams, &end->rx_stats);
 	}
 	spin_unlock(&vs->aq_lock);
 	if (was) {
@@ -590,19 +607,30 @@ u32 vmshm_dgram_next(struct vmshm_sock *vs)
 	return len;
 }
 
-/* What waits in all rings, and how large these are together. */
-u64 vmshm_dgram_bytes(struct vmshm_sock *vs, u64 *rings)
+/**
+ * vmshm_dgram_info - what a socket has counted, and how large its rings are together
+ * @vs: the socket
+ * @info: all of it is set
+ *
+ * Returns the bytes that wait in all rings.  A lane is no socket's alone: there is
+ * no ring to send through, nor what waits there.
+ */
+u64 vmshm_dgram_info(struct vmshm_sock *vs, struct vmshm_info *info)
 {
+	struct vmshm_stats ends = {};
 	struct vmshm_end *end;
 	u64 bytes = 0;
 
-	*rings = 0;
+	*info = (struct vmshm_info) {};
 	spin_lock(&vs->aq_lock);
 	list_for_each_entry(end, &vs->accept_queue, node) {
 		bytes += vmshm_end_readable(end);
-		*rings += end->cons.size;
+		info->rx_ring += end->cons.size;
+		count_of_end(&ends, &end->rx_stats);
 	}
+	vmshm_info_add(info, &vs->dgrams);
 	spin_unlock(&vs->aq_lock);
+	vmshm_info_add(info, &ends);
 	return bytes;
 }
 

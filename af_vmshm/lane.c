@@ -287,6 +287,7 @@ static int wake_of_sock(struct wait_queue_entry *entry, unsigned int mode, int s
  */
 long vmshm_lane_wait(struct sock *sk, struct vmshm_end *end, u64 want, u32 spin_ns, long *timeo)
 {
+	struct vmshm_stats *own = &vmshm_sk(sk)->dgrams;
 	struct lane_waiter wait;
 	long err = 0;
 
@@ -309,6 +310,7 @@ long vmshm_lane_wait(struct sock *sk, struct vmshm_end *end, u64 want, u32 spin_
 		if (err)
 			break;
 		end->tx_stats.sleeps++;
+		WRITE_ONCE(own->sleeps, own->sleeps + 1);
 		*timeo = wait_woken(&wait.of_lane, TASK_INTERRUPTIBLE, *timeo);
 	}
 	remove_wait_queue(sk_sleep(sk), &wait.of_sock);

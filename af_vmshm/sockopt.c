@@ -124,30 +124,31 @@ int vmshm_setsockopt(struct socket *sock, int level, int name, sockptr_t from, u
 	return err;
 }
 
-void vmshm_info_fill(const struct vmshm_stats *tx, const struct vmshm_stats *rx,
-		     struct vmshm_info *info)
+/* Add what was counted. */
+void vmshm_info_add(struct vmshm_info *info, const struct vmshm_stats *s)
 {
-	*info = (struct vmshm_info) {
-		.tx_bytes = READ_ONCE(tx->tx_bytes),
-		.rx_bytes = READ_ONCE(rx->rx_bytes),
-		.tx_msgs = READ_ONCE(tx->tx_msgs),
-		.rx_msgs = READ_ONCE(rx->rx_msgs),
-		.doorbells_sent = READ_ONCE(tx->doorbells_sent) + READ_ONCE(rx->doorbells_sent),
-		.doorbells_suppressed = READ_ONCE(tx->doorbells_suppressed),
-		.wakeups = READ_ONCE(rx->wakeups),
-		.poll_hits = READ_ONCE(tx->poll_hits) + READ_ONCE(rx->poll_hits),
-		.poll_misses = READ_ONCE(tx->poll_misses) + READ_ONCE(rx->poll_misses),
-		.sleeps = READ_ONCE(tx->sleeps) + READ_ONCE(rx->sleeps),
-		.ring_full = READ_ONCE(tx->ring_full),
-	};
+	info->tx_bytes += READ_ONCE(s->tx_bytes);
+	info->rx_bytes += READ_ONCE(s->rx_bytes);
+	info->tx_msgs += READ_ONCE(s->tx_msgs);
+	info->rx_msgs += READ_ONCE(s->rx_msgs);
+	info->doorbells_sent += READ_ONCE(s->doorbells_sent);
+	info->doorbells_suppressed += READ_ONCE(s->doorbells_suppressed);
+	info->wakeups += READ_ONCE(s->wakeups);
+	info->poll_hits += READ_ONCE(s->poll_hits);
+	info->poll_misses += READ_ONCE(s->poll_misses);
+	info->sleeps += READ_ONCE(s->sleeps);
+	info->ring_full += READ_ONCE(s->ring_full);
 }
 
 /* What a socket's end has counted. */
 void vmshm_info_get(struct vmshm_end *end, struct vmshm_info *info)
 {
-	vmshm_info_fill(&end->tx_stats, &end->rx_stats, info);
-	info->rx_ring = READ_ONCE(end->cons.size);
-	info->tx_ring = READ_ONCE(end->prod.size);
+	*info = (struct vmshm_info) {
+		.rx_ring = READ_ONCE(end->cons.size),
+		.tx_ring = READ_ONCE(end->prod.size),
+	};
+	vmshm_info_add(info, &end->tx_stats);
+	vmshm_info_add(info, &end->rx_stats);
 }
 
 int vmshm_getsockopt(struct socket *sock, int level, int name, char __user *to, int __user *lenp)
@@ -194,7 +195,7 @@ int vmshm_getsockopt(struct socket *sock, int level, int name, char __user *to, 
 		if (smp_load_acquire(&sock->sk->sk_state) == TCP_ESTABLISHED)
 			vmshm_info_get(vs->end, &v.info);
 		else if (sock->sk->sk_type == SOCK_DGRAM)
-			vmshm_info_fill(&vs->dgrams, &vs->dgrams, &v.info);
+			vmshm_dgram_info(vs, &v.info);
 		size = sizeof(v.info);
 		whole = false;		/* it may grow: give what fits */
 		break;

@@ -401,7 +401,7 @@ void vmshm_end_resize(struct vmshm_end *end, const struct vmshm_sock *vs);
 void vmshm_record_rx_init(struct vmshm_end *end);
 void vmshm_record_tx_init(struct vmshm_end *end);
 int vmshm_record_write(struct vmshm_end *end, struct iov_iter *from, size_t len, u32 info,
-		       long timeo);
+		       long timeo, struct vmshm_stats *own);
 int vmshm_record_read(struct vmshm_end *end, struct iov_iter *to, size_t want, bool peek,
 		      long timeo, struct vmshm_record *rec);
 u32 vmshm_record_next(struct vmshm_end *end);
@@ -447,7 +447,7 @@ int vmshm_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t len);
 int vmshm_dgram_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags);
 int vmshm_dgram_offered(struct vmshm_chan *ch, u32 cid, const struct vmshm_ctl *msg);
 u32 vmshm_dgram_next(struct vmshm_sock *vs);
-u64 vmshm_dgram_bytes(struct vmshm_sock *vs, u64 *rings);
+u64 vmshm_dgram_info(struct vmshm_sock *vs, struct vmshm_info *info);
 __poll_t vmshm_dgram_poll(struct file *file, struct socket *sock, poll_table *wait);
 
 /* ring_wait.c */
@@ -498,8 +498,7 @@ int vmshm_getsockopt(struct socket *sock, int level, int name, char __user *val,
 		     int __user *len);
 int vmshm_set_rcvlowat(struct sock *sk, int val);
 int vmshm_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg);
-void vmshm_info_fill(const struct vmshm_stats *tx, const struct vmshm_stats *rx,
-		     struct vmshm_info *info);
+void vmshm_info_add(struct vmshm_info *info, const struct vmshm_stats *s);
 void vmshm_info_get(struct vmshm_end *end, struct vmshm_info *info);
 
 /* end.c */

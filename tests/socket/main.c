@@ -23,7 +23,8 @@ static const struct subject *const subjects[] = {
 	&seqpacket_subject, &recordwait_subject, &dgram_subject, &dgramwait_subject,
 	&grow_subject, &diag_subject, &zerocopy_subject, &vsock_subject,
 	&poll_records_subject, &epoll_records_subject, &timeouts_records_subject,
-	&shutdown_records_subject, &uring_records_subject,
+	&shutdown_records_subject, &uring_records_subject, &mmsg_records_subject,
+	&mmsg_dgram_subject,
 };
 
 enum mode { CLIENT = 1, SERVER, BOTH };

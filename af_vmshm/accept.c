@@ -106,6 +106,8 @@ static int adopt(struct sock *listener, struct socket *newsock, struct vmshm_end
 		sk->sk_err = end->err;
 	spin_unlock(&end->lock);
 	WRITE_ONCE(end->attention, 1);
+	/* The listener's size is that of now, the ring that of when the peer came. */
+	vmshm_end_resize(end, vs);
 	return 0;
 }
 

@@ -103,6 +103,15 @@ static bool give_up(struct sock *sk, int err)
 	return false;
 }
 
+/* It is connected, and this call is the first one to notice.  Under lock_sock(). */
+static void established(struct socket *sock)
+{
+	struct vmshm_sock *vs = vmshm_sk(sock->sk);
+
+	sock->state = SS_CONNECTED;
+	vmshm_end_resize(vs->end, vs);
+}
+
 /* The time of a non-blocking connect is up. */
 void vmshm_connect_timeout(struct work_struct *work)
 {
@@ -112,6 +121,9 @@ void vmshm_connect_timeout(struct work_struct *work)
 	lock_sock(sk);
 	if (sk->sk_state == TCP_SYN_SENT && vs->end == vs->timed_end)
 		give_up(sk, ETIMEDOUT);
+	/* What was set meanwhile, if no call has come by. */
+	if (sk->sk_state == TCP_ESTABLISHED && vs->end == vs->timed_end)
+		vmshm_end_resize(vs->end, vs);
 	release_sock(sk);
 	sock_put(sk);
 }
@@ -176,7 +188,7 @@ int vmshm_connect(struct socket *sock, struct vmshm_sockaddr *addr, int len, int
 
 	lock_sock(sk);
 	if (sock->state == SS_CONNECTING && sk->sk_state == TCP_ESTABLISHED)
-		sock->state = SS_CONNECTED;
+		established(sock);
 	if (sock->state == SS_CONNECTING && sk->sk_state == TCP_CLOSE) {
 		/* An attempt that failed meanwhile: its error, if nobody took it. */
 		sock->state = SS_UNCONNECTED;
@@ -217,7 +229,7 @@ int vmshm_connect(struct socket *sock, struct vmshm_sockaddr *addr, int len, int
 	if (err)
 		goto out;
 	if (sk->sk_state == TCP_ESTABLISHED) {
-		sock->state = SS_CONNECTED;
+		established(sock);
 	} else {
 		sock->state = SS_UNCONNECTED;
 		err = sock_error(sk) ?: -ECONNRESET;

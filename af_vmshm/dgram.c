@@ -104,12 +104,18 @@ int vmshm_dgram_shutdown(struct socket *sock, int how)
 			vmshm_end_shutdown(end, RCV_SHUTDOWN);
 		spin_unlock(&vs->aq_lock);
 	}
+	/* Threads that receive, and those that wait in lane.c to send. */
 	sk->sk_state_change(sk);
 	release_sock(sk);
 	return err;
 }
 
 /* ---- sending ---- */
+
+static bool tx_shut(struct sock *sk)
+{
+	return READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN;
+}
 
 /* Where to?  0 or a negative errno. */
 static int destination(struct socket *sock, struct msghdr *msg, u32 *cid, u32 *port)
@@ -119,7 +125,7 @@ static int destination(struct socket *sock, struct msghdr *msg, u32 *cid, u32 *p
 
 	if (msg->msg_flags & MSG_OOB)
 		return -EOPNOTSUPP;
-	if (READ_ONCE(sock->sk->sk_shutdown) & SEND_SHUTDOWN)
+	if (tx_shut(sock->sk))
 		return -EPIPE;
 	if (msg->msg_namelen) {
 		if (vmshm_addr_check(to, msg->msg_namelen) || to->svm_port == VMSHM_PORT_ANY)
@@ -171,7 +177,7 @@ static struct vmshm_end *open_lane(struct vmshm_sock *vs, u32 cid, u32 port, lon
 		if (spin < 0)
 			spin = READ_ONCE(vmshm_busy_poll_max_us);
 		/* Without waiting, a look at the peer's answer is all there is. */
-		err = vmshm_lane_wait(end, 0, spin * NSEC_PER_USEC, &left);
+		err = vmshm_lane_wait(&vs->sk, end, 0, spin * NSEC_PER_USEC, &left);
 		if (*timeo != MAX_SCHEDULE_TIMEOUT)
 			*timeo -= before - left;
 		*open -= before - left;
@@ -194,40 +200,46 @@ static struct vmshm_end *open_lane(struct vmshm_sock *vs, u32 cid, u32 port, lon
 	return end;
 }
 
-/* One attempt.  -EAGAIN: look again, unless *@timeo is 0; -EPIPE: it is over. */
+/* As vmshm_record_write(), without COPY_LIE. */
+static int write_dgram(struct vmshm_sock *vs, struct vmshm_end *end, struct msghdr *msg,
+		       size_t len, long timeo)
+{
+	struct vmshm_stats *own = &vs->dgrams;
+	int err = vmshm_record_write(end, &msg->msg_iter, len, vs->local.svm_port, timeo, own);
+
+	if (err == COPY_LIE) {
+		vmshm_end_reset(end, "more was read than written");
+		err = -EPIPE;
+	}
+	return err;
+}
+
+/* One attempt.  -EAGAIN: look again, unless *@timeo is 0; -EPIPE: it is over, or shut. */
 static long send_through(struct sock *sk, struct vmshm_end *end, struct msghdr *msg, size_t len,
 			 long *timeo)
 {
 	struct vmshm_sock *vs = vmshm_sk(sk);
-	long err = vmshm_lane_state(end);
+	long err = tx_shut(sk) ? -EPIPE : vmshm_lane_state(end);
 
 	if (err)
 		return err;
 	if (len > end->tx_record_max)
 		return -EMSGSIZE;
-	err = vmshm_record_write(end, &msg->msg_iter, len, vs->local.svm_port, *timeo);
-	if (err == COPY_LIE) {
-		vmshm_end_reset(end, "more was read than written");
-		return -EPIPE;
-	}
+	err = write_dgram(vs, end, msg, len, *timeo);
 	if (err != -EAGAIN)
 		return err;
+	WRITE_ONCE(vs->dgrams.ring_full, vs->dgrams.ring_full + 1);
 	/* A peer that has us look again and again holds up nobody but us. */
 	if (*timeo && signal_pending(current))
 		return sock_intr_errno(*timeo);
 	if (*timeo)
-		return vmshm_lane_wait(end, vmshm_record_bytes(len), 0, timeo) ?: -EAGAIN;
+		return vmshm_lane_wait(sk, end, vmshm_record_bytes(len), 0, timeo) ?: -EAGAIN;
 	/* Full.  As in seqpacket.c: a watcher that asks only once. */
 	err = vmshm_lane_watch(vs, end);
 	if (err)
 		return err;
 	while (is_watched(sk) && vmshm_end_arm_tx(end, end->tx_mark) && !signal_pending(current)) {
-		err = vmshm_lane_state(end) ?:
-		      vmshm_record_write(end, &msg->msg_iter, len, vs->local.svm_port, 0);
-		if (err == COPY_LIE) {
-			vmshm_end_reset(end, "more was read than written");
-			return -EPIPE;
-		}
+		err = vmshm_lane_state(end) ?: write_dgram(vs, end, msg, len, 0);
 		if (err != -EAGAIN)
 			return err;
 		/* Another socket took the room: the lane is everybody's. */
@@ -265,7 +277,7 @@ int vmshm_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 		if (err == -EPIPE && (READ_ONCE(end->reset) || !READ_ONCE(end->tx_open)))
 			vmshm_lane_over(end);
 		/* Another socket may have taken the place of the one that closed. */
-		over = err == -EPIPE && vmshm_lane_is_over(end);
+		over = err == -EPIPE && !tx_shut(sk) && vmshm_lane_is_over(end);
 		trace_vmshm_send(end->chan->peer_cid, end->id, len, err ?: (long)len);
 		vmshm_end_put(end);
 		if (!over)
@@ -369,6 +381,16 @@ put_sock:
 	return err;
 }
 
+/*
+ * What the end of one who sends has counted for the socket; the calls count the rest in
+ * the socket.
+ */
+static void count_of_end(struct vmshm_stats *sum, const struct vmshm_stats *rx)
+{
+	WRITE_ONCE(sum->wakeups, sum->wakeups + READ_ONCE(rx->wakeups));
+	WRITE_ONCE(sum->doorbells_sent, sum->doorbells_sent + READ_ONCE(rx->doorbells_sent));
+}
+
 /* Nothing comes from there any more, and all was taken. */
 static void leave(struct vmshm_sock *vs, struct vmshm_end *end)
 {
@@ -379,6 +401,7 @@ static void leave(struct vmshm_sock *vs, struct vmshm_end *end)
 	if (was) {
 		list_del_init(&end->node);
 		sk_acceptq_removed(&vs->sk);
+		count_of_end(&vs->dgrams, &end->rx_stats);
 	}
 	spin_unlock(&vs->aq_lock);
 	if (was) {
@@ -607,19 +630,30 @@ u32 vmshm_dgram_next(struct vmshm_sock *vs)
 	return len;
 }
 
-/* What waits in all rings, and how large these are together. */
-u64 vmshm_dgram_bytes(struct vmshm_sock *vs, u64 *rings)
+/**
+ * vmshm_dgram_info - what a socket has counted, and how large its rings are together
+ * @vs: the socket
+ * @info: all of it is set
+ *
+ * Returns the bytes that wait in all rings.  A lane is no socket's alone: there is
+ * no ring to send through, nor what waits there.
+ */
+u64 vmshm_dgram_info(struct vmshm_sock *vs, struct vmshm_info *info)
 {
+	struct vmshm_stats ends = {};
 	struct vmshm_end *end;
 	u64 bytes = 0;
 
-	*rings = 0;
+	*info = (struct vmshm_info) {};
 	spin_lock(&vs->aq_lock);
 	list_for_each_entry(end, &vs->accept_queue, node) {
 		bytes += vmshm_end_readable(end);
-		*rings += end->cons.size;
+		info->rx_ring += end->cons.size;
+		count_of_end(&ends, &end->rx_stats);
 	}
+	vmshm_info_add(info, &vs->dgrams);
 	spin_unlock(&vs->aq_lock);
+	vmshm_info_add(info, &ends);
 	return bytes;
 }
 

@@ -252,47 +252,72 @@ static bool must_wait(struct vmshm_end *end, u64 want)
  * The peer's kernel answers within microseconds if it is awake: take the answer
  * ourselves.  @until: of local_clock().
  */
-static void look_for_answer(struct vmshm_end *end, u64 until)
+static void look_for_answer(struct sock *sk, struct vmshm_end *end, u64 until)
 {
 	do {
 		if (vmshm_chan_has_ctl(end->chan))
 			vmshm_chan_try_run(end->chan);
-		if (vmshm_lane_state(end) != -EAGAIN)
+		if (vmshm_lane_state(end) != -EAGAIN || READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN)
 			return;
 		cpu_relax();
 	} while (!need_resched() && !signal_pending(current) && local_clock() < until);
 }
 
+/* A call that waits for a lane: what wakes its socket wakes it, too. */
+struct lane_waiter {
+	struct wait_queue_entry of_lane;
+	struct wait_queue_entry of_sock;
+};
+
+/* A change of the socket's state, that is.  That it can read or write has a key. */
+static int wake_of_sock(struct wait_queue_entry *entry, unsigned int mode, int sync, void *key)
+{
+	struct lane_waiter *w = container_of(entry, struct lane_waiter, of_sock);
+
+	return key ? 0 : woken_wake_function(&w->of_lane, mode, sync, key);
+}
+
 /**
  * vmshm_lane_wait - wait until a lane is open, or has space
- * @end: its end
+ * @sk: the socket that waits
+ * @end: the lane's end
  * @want: bytes of space, or 0: until it is open
  * @spin_ns: how long to look before sleeping, when it is not open
  * @timeo: jiffies left, brought up to date
  *
- * Returns 0 (look again), -EAGAIN, -EINTR or -ERESTARTSYS.  Sleeps.
+ * Returns 0 (look again), -EAGAIN, -EINTR, -ERESTARTSYS, or -EPIPE when another
+ * thread has shut down sending.  Sleeps.
  */
-long vmshm_lane_wait(struct vmshm_end *end, u64 want, u32 spin_ns, long *timeo)
+long vmshm_lane_wait(struct sock *sk, struct vmshm_end *end, u64 want, u32 spin_ns, long *timeo)
 {
-	DEFINE_WAIT_FUNC(wait, woken_wake_function);
+	struct vmshm_stats *own = &vmshm_sk(sk)->dgrams;
+	struct lane_waiter wait;
 	long err = 0;
 
 	if (!want && spin_ns)
-		look_for_answer(end, local_clock() + spin_ns);
+		look_for_answer(sk, end, local_clock() + spin_ns);
 	if (want)
 		end->tx_stats.ring_full++;
-	add_wait_queue(&end->lane->wait, &wait);
+	init_waitqueue_func_entry(&wait.of_lane, woken_wake_function);
+	wait.of_lane.private = current;
+	init_waitqueue_func_entry(&wait.of_sock, wake_of_sock);
+	add_wait_queue(&end->lane->wait, &wait.of_lane);
+	add_wait_queue(sk_sleep(sk), &wait.of_sock);
 	while (must_wait(end, want)) {
-		if (!*timeo)
+		if (READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN)
+			err = -EPIPE;
+		else if (!*timeo)
 			err = -EAGAIN;
 		else if (signal_pending(current))
 			err = sock_intr_errno(*timeo);
 		if (err)
 			break;
 		end->tx_stats.sleeps++;
-		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
+		WRITE_ONCE(own->sleeps, own->sleeps + 1);
+		*timeo = wait_woken(&wait.of_lane, TASK_INTERRUPTIBLE, *timeo);
 	}
-	remove_wait_queue(&end->lane->wait, &wait);
+	remove_wait_queue(sk_sleep(sk), &wait.of_sock);
+	remove_wait_queue(&end->lane->wait, &wait.of_lane);
 	return err;
 }
 

@@ -53,6 +53,7 @@ void vmshm_end_size(struct vmshm_end *end, const struct vmshm_sock *vs)
 
 	vmshm_ring_for(end->sock_type, vs, &order, &end->rx_record_max);
 	end->order_wanted = order;
+	end->record_wanted = end->rx_record_max;
 	end->order_least = VMSHM_RING_ORDER_MIN;
 	if (end->sock_type == SOCK_STREAM)
 		return;
@@ -60,6 +61,22 @@ void vmshm_end_size(struct vmshm_end *end, const struct vmshm_sock *vs)
 	/* What was asked for, or no connection. */
 	if (end->sock_type == SOCK_SEQPACKET && READ_ONCE(vs->buffer_chosen))
 		end->order_least = order;
+}
+
+/**
+ * vmshm_end_resize - the size may have been set since the ring was asked for
+ * @end: just connected
+ * @vs: its socket
+ *
+ * A ring that memory was too short for stays as it is.  May sleep; takes chan->mutex.
+ */
+void vmshm_end_resize(struct vmshm_end *end, const struct vmshm_sock *vs)
+{
+	u32 order, record_max;
+
+	vmshm_ring_for(end->sock_type, vs, &order, &record_max);
+	if (order > end->order_wanted || record_max > end->record_wanted)
+		vmshm_end_grow(end, vs);	/* or SO_VMSHM_INFO says that it has not */
 }
 
 /* The receive ring is there: what the peer may put into it. */
@@ -82,12 +99,21 @@ void vmshm_record_tx_init(struct vmshm_end *end)
 	end->tx_mark = vmshm_record_bytes(end->tx_record_max);
 }
 
+/* A record was written; the peer was rung, or need not be. */
+static void count_doorbell(struct vmshm_stats *s, bool rung)
+{
+	if (rung)
+		WRITE_ONCE(s->doorbells_sent, s->doorbells_sent + 1);
+	else
+		WRITE_ONCE(s->doorbells_suppressed, s->doorbells_suppressed + 1);
+}
+
 /*
  * The next piece of a record; the last one publishes it.  Under tx_mutex.
  * *@at: bytes of it that are there.  As vmshm_record_write(), and 1: go on.
  */
 static int write_piece(struct vmshm_end *end, struct iov_iter *from, size_t len, u32 info,
-		       size_t *at)
+		       size_t *at, struct vmshm_stats *own)
 {
 	size_t piece = min_t(size_t, len - *at, VMSHM_COPY_CHUNK);
 	struct vmshm_span span[2];
@@ -116,10 +142,9 @@ static int write_piece(struct vmshm_end *end, struct iov_iter *from, size_t len,
 	ring = vmshm_prod_publish(&end->prod, vmshm_record_bytes(len));
 	end->tx_stats.tx_bytes += len;
 	end->tx_stats.tx_msgs++;
-	if (ring)
-		end->tx_stats.doorbells_sent++;
-	else
-		end->tx_stats.doorbells_suppressed++;
+	count_doorbell(&end->tx_stats, ring);
+	if (own)
+		count_doorbell(own, ring);
 out:
 	spin_unlock(&end->tx_lock);
 	if (ring)
@@ -152,13 +177,14 @@ static int fault_in(struct iov_iter *iter, size_t done, size_t left, bool writea
  * @len: bytes, no more than tx_record_max
  * @info: for the record's header
  * @timeo: of the call, for the errno of a signal
+ * @own: where a socket counts its doorbells that others use the end with, or NULL
  *
  * Returns 0, -EAGAIN (no room for it), COPY_LIE, -EPIPE (the ring is closed),
  * -EFAULT, or -EINTR and the like.  May sleep, for a page of the caller's and
  * for those who write at the same time.
  */
 int vmshm_record_write(struct vmshm_end *end, struct iov_iter *from, size_t len, u32 info,
-		       long timeo)
+		       long timeo, struct vmshm_stats *own)
 {
 	size_t at;
 	int err;
@@ -166,7 +192,7 @@ int vmshm_record_write(struct vmshm_end *end, struct iov_iter *from, size_t len,
 	do {
 		at = 0;
 		mutex_lock(&end->tx_mutex);
-		while ((err = write_piece(end, from, len, info, &at)) > 0)
+		while ((err = write_piece(end, from, len, info, &at, own)) > 0)
 			cond_resched();
 		mutex_unlock(&end->tx_mutex);
 		if (err != COPY_FAULT) {

@@ -42,7 +42,7 @@ int vmshm_seqpacket_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 		err = -EMSGSIZE;
 		if (unlikely(len > end->tx_record_max))
 			break;
-		err = vmshm_record_write(end, &msg->msg_iter, len, info, timeo);
+		err = vmshm_record_write(end, &msg->msg_iter, len, info, timeo, NULL);
 		if (err == COPY_LIE) {
 			vmshm_end_reset(end, "more was read than written");
 			err = -EPIPE;

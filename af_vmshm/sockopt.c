@@ -14,10 +14,42 @@ static bool our_level(int level)
 	return level == vmshm_family || level == VMSHM_LEVEL_VSOCK;
 }
 
-/* A size within the bounds that were set, as AF_VSOCK does it. */
+/*
+ * A size within the bounds that were set, as AF_VSOCK does it, and no more than
+ * there can be, as its transports do it.
+ */
 static void set_size(struct vmshm_sock *vs, u64 size)
 {
-	vs->buffer_size = min(max(size, vs->buffer_min), vs->buffer_max);
+	u64 most = 1ULL << VMSHM_RING_ORDER_MAX;
+
+	if (vs->sk.sk_type != SOCK_STREAM)
+		most = vmshm_record_most(most);
+	vs->buffer_size = min3(max(size, vs->buffer_min), vs->buffer_max, most);
+}
+
+/* One of the three sizes.  What can't be promised leaves all as it was. */
+static int set_buffer(struct vmshm_sock *vs, int name, u64 val)
+{
+	u64 size = vs->buffer_size, least = vs->buffer_min, most = vs->buffer_max;
+	bool chosen = vs->buffer_chosen;
+	int err = 0;
+
+	if (name == SO_VMSHM_BUFFER_MAX_SIZE)
+		vs->buffer_max = val;
+	else if (name == SO_VMSHM_BUFFER_MIN_SIZE)
+		vs->buffer_min = val;
+	set_size(vs, name == SO_VMSHM_BUFFER_SIZE ? val : size);
+	vs->buffer_chosen = true;
+	/* What is promised now can be sent before the socket reads. */
+	if (vs->sk.sk_state == TCP_ESTABLISHED)
+		err = vmshm_end_grow(vs->end, vs);
+	if (err) {
+		vs->buffer_size = size;
+		vs->buffer_min = least;
+		vs->buffer_max = most;
+		vs->buffer_chosen = chosen;
+	}
+	return err;
 }
 
 static int get_u64(u64 *val, sockptr_t from, unsigned int len)
@@ -87,43 +119,36 @@ int vmshm_setsockopt(struct socket *sock, int level, int name, sockptr_t from, u
 	if (err)
 		return err;
 	lock_sock(sock->sk);
-	if (name == SO_VMSHM_BUFFER_MAX_SIZE)
-		vs->buffer_max = val;
-	else if (name == SO_VMSHM_BUFFER_MIN_SIZE)
-		vs->buffer_min = val;
-	set_size(vs, name == SO_VMSHM_BUFFER_SIZE ? val : vs->buffer_size);
-	vs->buffer_chosen = true;
-	/* What is promised now can be sent before the socket reads. */
-	if (sock->sk->sk_state == TCP_ESTABLISHED)
-		err = vmshm_end_grow(vs->end, vs);
+	err = set_buffer(vs, name, val);
 	release_sock(sock->sk);
 	return err;
 }
 
-void vmshm_info_fill(const struct vmshm_stats *tx, const struct vmshm_stats *rx,
-		     struct vmshm_info *info)
+/* Add what was counted. */
+void vmshm_info_add(struct vmshm_info *info, const struct vmshm_stats *s)
 {
-	*info = (struct vmshm_info) {
-		.tx_bytes = READ_ONCE(tx->tx_bytes),
-		.rx_bytes = READ_ONCE(rx->rx_bytes),
-		.tx_msgs = READ_ONCE(tx->tx_msgs),
-		.rx_msgs = READ_ONCE(rx->rx_msgs),
-		.doorbells_sent = READ_ONCE(tx->doorbells_sent) + READ_ONCE(rx->doorbells_sent),
-		.doorbells_suppressed = READ_ONCE(tx->doorbells_suppressed),
-		.wakeups = READ_ONCE(rx->wakeups),
-		.poll_hits = READ_ONCE(tx->poll_hits) + READ_ONCE(rx->poll_hits),
-		.poll_misses = READ_ONCE(tx->poll_misses) + READ_ONCE(rx->poll_misses),
-		.sleeps = READ_ONCE(tx->sleeps) + READ_ONCE(rx->sleeps),
-		.ring_full = READ_ONCE(tx->ring_full),
-	};
+	info->tx_bytes += READ_ONCE(s->tx_bytes);
+	info->rx_bytes += READ_ONCE(s->rx_bytes);
+	info->tx_msgs += READ_ONCE(s->tx_msgs);
+	info->rx_msgs += READ_ONCE(s->rx_msgs);
+	info->doorbells_sent += READ_ONCE(s->doorbells_sent);
+	info->doorbells_suppressed += READ_ONCE(s->doorbells_suppressed);
+	info->wakeups += READ_ONCE(s->wakeups);
+	info->poll_hits += READ_ONCE(s->poll_hits);
+	info->poll_misses += READ_ONCE(s->poll_misses);
+	info->sleeps += READ_ONCE(s->sleeps);
+	info->ring_full += READ_ONCE(s->ring_full);
 }
 
 /* What a socket's end has counted. */
 void vmshm_info_get(struct vmshm_end *end, struct vmshm_info *info)
 {
-	vmshm_info_fill(&end->tx_stats, &end->rx_stats, info);
-	info->rx_ring = READ_ONCE(end->cons.size);
-	info->tx_ring = READ_ONCE(end->prod.size);
+	*info = (struct vmshm_info) {
+		.rx_ring = READ_ONCE(end->cons.size),
+		.tx_ring = READ_ONCE(end->prod.size),
+	};
+	vmshm_info_add(info, &end->tx_stats);
+	vmshm_info_add(info, &end->rx_stats);
 }
 
 int vmshm_getsockopt(struct socket *sock, int level, int name, char __user *to, int __user *lenp)
@@ -170,7 +195,7 @@ int vmshm_getsockopt(struct socket *sock, int level, int name, char __user *to, 
 		if (smp_load_acquire(&sock->sk->sk_state) == TCP_ESTABLISHED)
 			vmshm_info_get(vs->end, &v.info);
 		else if (sock->sk->sk_type == SOCK_DGRAM)
-			vmshm_info_fill(&vs->dgrams, &vs->dgrams, &v.info);
+			vmshm_dgram_info(vs, &v.info);
 		size = sizeof(v.info);
 		whole = false;		/* it may grow: give what fits */
 		break;

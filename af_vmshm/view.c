@@ -99,11 +99,10 @@ void vmshm_view_get(struct vmshm_sock *vs, struct vmshm_view *view)
 	};
 	if (end) {
 		vmshm_info_get(end, &view->info);
-		view->rx_queue = vmshm_end_readable(end);
+		view->rx_queue = vmshm_end_inq(end);
 		view->tx_queue = vmshm_end_unread(end);
 	} else if (vs->sk.sk_type == SOCK_DGRAM) {
-		vmshm_info_fill(&vs->dgrams, &vs->dgrams, &view->info);
-		view->rx_queue = vmshm_dgram_bytes(vs, &view->info.rx_ring);
+		view->rx_queue = vmshm_dgram_info(vs, &view->info);
 	} else if (READ_ONCE(vs->listening)) {
 		view->rx_queue = READ_ONCE(vs->sk.sk_ack_backlog);
 		view->tx_queue = READ_ONCE(vs->sk.sk_max_ack_backlog);

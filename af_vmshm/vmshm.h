@@ -215,6 +215,7 @@ struct vmshm_end {
 	struct vmshm_lane *lane;	/* it sends datagrams, for any socket: lane.c */
 	bool to_own_cid;		/* loopback: addressed by the VM's own CID */
 	u8 order_wanted, order_least;	/* log2 of the receive ring asked for */
+	u32 record_wanted;		/* bytes of the longest record asked for */
 
 	spinlock_t lock;		/* all down to the next comment */
 	enum vmshm_end_state state;
@@ -407,10 +408,11 @@ int vmshm_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, in
 /* record.c */
 void vmshm_ring_for(u16 sock_type, const struct vmshm_sock *vs, u32 *order, u32 *record_max);
 void vmshm_end_size(struct vmshm_end *end, const struct vmshm_sock *vs);
+void vmshm_end_resize(struct vmshm_end *end, const struct vmshm_sock *vs);
 void vmshm_record_rx_init(struct vmshm_end *end);
 void vmshm_record_tx_init(struct vmshm_end *end);
 int vmshm_record_write(struct vmshm_end *end, struct iov_iter *from, size_t len, u32 info,
-		       long timeo);
+		       long timeo, struct vmshm_stats *own);
 int vmshm_record_read(struct vmshm_end *end, struct iov_iter *to, size_t want, bool peek,
 		      long timeo, struct vmshm_record *rec);
 u32 vmshm_record_next(struct vmshm_end *end);
@@ -440,7 +442,7 @@ void vmshm_lane_opened(struct vmshm_end *end);
 void vmshm_lane_over(struct vmshm_end *end);
 bool vmshm_lane_is_over(struct vmshm_end *end);
 int vmshm_lane_state(struct vmshm_end *end);
-long vmshm_lane_wait(struct vmshm_end *end, u64 want, u32 spin_ns, long *timeo);
+long vmshm_lane_wait(struct sock *sk, struct vmshm_end *end, u64 want, u32 spin_ns, long *timeo);
 int vmshm_lane_watch(struct vmshm_sock *vs, struct vmshm_end *end);
 void vmshm_lane_unwatch(struct vmshm_sock *vs, const struct vmshm_end *end);
 void vmshm_lane_unwatch_stale(struct vmshm_sock *vs, const struct vmshm_end *end);
@@ -456,7 +458,7 @@ int vmshm_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t len);
 int vmshm_dgram_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags);
 int vmshm_dgram_offered(struct vmshm_chan *ch, u32 cid, const struct vmshm_ctl *msg);
 u32 vmshm_dgram_next(struct vmshm_sock *vs);
-u64 vmshm_dgram_bytes(struct vmshm_sock *vs, u64 *rings);
+u64 vmshm_dgram_info(struct vmshm_sock *vs, struct vmshm_info *info);
 __poll_t vmshm_dgram_poll(struct file *file, struct socket *sock, poll_table *wait);
 
 /* ring_wait.c */
@@ -507,8 +509,7 @@ int vmshm_getsockopt(struct socket *sock, int level, int name, char __user *val,
 		     int __user *len);
 int vmshm_set_rcvlowat(struct sock *sk, int val);
 int vmshm_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg);
-void vmshm_info_fill(const struct vmshm_stats *tx, const struct vmshm_stats *rx,
-		     struct vmshm_info *info);
+void vmshm_info_add(struct vmshm_info *info, const struct vmshm_stats *s);
 void vmshm_info_get(struct vmshm_end *end, struct vmshm_info *info);
 
 /* end.c */

@@ -5,16 +5,23 @@
  * and keeps them until it is killed.  A call that fails is said by the name
  * of its errno instead, with exit status 3.
  *
- *	holder [-v] set				one of each kind, connected to itself
- *	holder [-v] bind PORT			bound
- *	holder [-v] listen PORT			listening, backlog 7, nothing is accepted
- *	holder [-v] connect CID PORT BYTES	connected, so many bytes sent
- *	holder [-v] socket COUNT		that many, unconnected
+ *	holder [-vqd] set			a stream of each state, connected to itself
+ *	holder [-vqd] records			records and datagrams, some of them queued
+ *	holder [-vqd] bind PORT			bound
+ *	holder [-vqd] listen PORT		listening, backlog 7, nothing is accepted
+ *	holder [-vqd] accept PORT		listening, then in a network namespace of its
+ *						own connected to itself
+ *	holder [-vqd] connect CID PORT BYTES	connected, so many bytes sent
+ *	holder [-vqd] connecting CID PORT	on the way, for a minute
+ *	holder [-vqd] socket COUNT		that many, unconnected
  *
- * -v: the same with AF_VSOCK, where only the words matter.
+ * -v: the same with AF_VSOCK, where only the words matter. -q, -d: sockets are
+ * SOCK_SEQPACKET or SOCK_DGRAM.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +30,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <linux/sockios.h>
@@ -31,7 +39,7 @@
 #define BACKLOG		7
 #define FIRST_PORT	6100
 
-static int family = AF_VMSHM;
+static int family = AF_VMSHM, type = SOCK_STREAM;
 static json_t *sockets;
 
 static void __attribute__((noreturn)) fail(const char *what)
@@ -52,7 +60,7 @@ static int must(int result, const char *what)
 
 static int new_socket(void)
 {
-	return must(socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket");
+	return must(socket(family, type | SOCK_CLOEXEC, 0), "socket");
 }
 
 static struct sockaddr_vmshm address(unsigned int cid, unsigned int port)
@@ -108,13 +116,25 @@ static json_int_t buffer_option(int fd, int option)
 	return bytes;
 }
 
-/* What the owner of a socket knows of it, under the names that the tool uses. */
-static void note(int fd, const char *state)
+static const char *type_name(int fd)
+{
+	int is = 0;
+	socklen_t len = sizeof(is);
+
+	must(getsockopt(fd, SOL_SOCKET, SO_TYPE, &is, &len), "SO_TYPE");
+	return is == SOCK_STREAM ? "STREAM" : is == SOCK_SEQPACKET ? "SEQPACKET" : "DGRAM";
+}
+
+/*
+ * What the owner of a socket knows of it, under the names that the tool uses.
+ * @in: bytes to read, where no call tells them; -1: one does.
+ */
+static void note_with(int fd, const char *state, int in)
 {
 	struct vmshm_info info;
 	socklen_t len = sizeof(info);
 	uint64_t number = 0;
-	int in = 0, out = 0;
+	int out = 0;
 	char cookie[20];
 	struct stat st;
 	json_t *one;
@@ -122,21 +142,24 @@ static void note(int fd, const char *state)
 	must(fstat(fd, &st), "fstat");
 	if (!strcmp(state, "LISTEN")) {
 		out = BACKLOG;
+		in = 0;
 	} else {
-		ioctl(fd, SIOCINQ, &in);
+		if (in < 0)
+			must(ioctl(fd, SIOCINQ, &in), "SIOCINQ");
+		/* Of datagrams there is none to tell. */
 		ioctl(fd, SIOCOUTQ, &out);
 	}
 	must(getsockopt(fd, family, SO_VMSHM_INFO, &info, &len), "SO_VMSHM_INFO");
 	len = sizeof(number);
 	must(getsockopt(fd, SOL_SOCKET, SO_COOKIE, &number, &len), "SO_COOKIE");
 	snprintf(cookie, sizeof(cookie), "%llx", (unsigned long long)number);
-	one = json_pack("{ss, ss, sI, si, sI, ss, si, si, so}", "type", "STREAM",
+	one = json_pack("{ss, ss, sI, si, sI, ss, si, si, so}", "type", type_name(fd),
 			"state", state, "inode", (json_int_t)st.st_ino, "fd", fd,
 			"uid", (json_int_t)geteuid(), "cookie", cookie,
 			"rx_queue", in, "tx_queue", out,
 			"local", name_of(fd, getsockname));
-	/* A socket that was shut down has a peer, but getpeername() does not say it. */
-	if (strcmp(state, "CLOSING"))
+	/* One that was shut down, or is not there yet, has a peer that getpeername() keeps. */
+	if (strcmp(state, "CLOSING") && strcmp(state, "CONNECTING"))
 		json_object_set_new(one, "peer", name_of(fd, getpeername));
 	json_object_set_new(one, "info",
 			    json_pack("{sI, sI, sI, sI, sI, sI}",
@@ -154,7 +177,12 @@ static void note(int fd, const char *state)
 	json_array_append_new(sockets, one);
 }
 
-/* One of each kind. */
+static void note(int fd, const char *state)
+{
+	note_with(fd, state, -1);
+}
+
+/* A stream in each state. */
 static void make_set(void)
 {
 	unsigned long long bytes = 10000;
@@ -189,6 +217,64 @@ static void make_set(void)
 	note(reset[0], "RESET");
 }
 
+/* In a ring a record takes 8 bytes more, and is rounded up to a multiple of 8. */
+static void make_records(void)
+{
+	struct sockaddr_vmshm a = address(VMSHM_CID_LOCAL, FIRST_PORT + 3);
+	int listening, client, server, to, from;
+	char buf[1000] = "";
+
+	type = SOCK_SEQPACKET;
+	listening = listen_on(FIRST_PORT + 2);
+	client = connect_to(VMSHM_CID_LOCAL, FIRST_PORT + 2);
+	server = must(accept(listening, NULL, NULL), "accept");
+	must(send(client, buf, 1000, 0), "send");
+	must(send(client, buf, 7, 0), "send");
+	must(send(client, buf, 500, MSG_EOR), "send");
+	must(send(server, buf, 77, 0), "send");
+	must(recv(server, buf, 1000, 0), "recv");
+	type = SOCK_DGRAM;
+	to = new_socket();
+	bind_to(to, VMSHM_CID_LOCAL, FIRST_PORT + 3);
+	from = new_socket();
+	must(connect(from, (struct sockaddr *)&a, sizeof(a)), "connect");
+	must(send(from, buf, 100, 0), "send");
+	must(send(from, buf, 200, 0), "send");
+	must(send(from, buf, 1, 0), "send");
+	must(recv(to, buf, 100, 0), "recv");
+	note(listening, "LISTEN");
+	note_with(client, "CONNECTED", 8 + 80);
+	note_with(server, "CONNECTED", 8 + 8 + 8 + 504);
+	note_with(to, "UNCONNECTED", 8 + 200 + 8 + 8);
+	note_with(from, "CONNECTED", 0);
+}
+
+/* The listener stays where it was made, and so does what it accepts. */
+static void make_accepted(unsigned int port)
+{
+	int listening = listen_on(port);
+
+	must(unshare(CLONE_NEWNET), "unshare");
+	connect_to(VMSHM_CID_LOCAL, port);
+	must(accept(listening, NULL, NULL), "accept");
+}
+
+/* To a VM that does not answer. */
+static void make_connecting(unsigned int cid, unsigned int port)
+{
+	struct sockaddr_vmshm a = address(cid, port);
+	struct timeval limit = { 60, 0 };
+	int fd = new_socket();
+
+	must(setsockopt(fd, family, SO_VMSHM_CONNECT_TIMEOUT, &limit, sizeof(limit)), "setsockopt");
+	must(fcntl(fd, F_SETFL, O_NONBLOCK), "fcntl");
+	if (!connect(fd, (struct sockaddr *)&a, sizeof(a)))
+		errno = EISCONN;
+	if (errno != EINPROGRESS)
+		fail("connect");
+	note_with(fd, "CONNECTING", 0);
+}
+
 static void make_many(unsigned int count)
 {
 	struct rlimit limit = { count + 64, count + 64 };
@@ -215,10 +301,15 @@ int main(int argc, char **argv)
 	unsigned int n[3] = { 0 };
 	json_t *all;
 
-	if (argc > 1 && !strcmp(argv[1], "-v")) {
-		family = AF_VSOCK;
-		argc--;
-		argv++;
+	for (; argc > 1 && argv[1][0] == '-'; argc--, argv++) {
+		if (!strcmp(argv[1], "-v"))
+			family = AF_VSOCK;
+		else if (!strcmp(argv[1], "-q"))
+			type = SOCK_SEQPACKET;
+		else if (!strcmp(argv[1], "-d"))
+			type = SOCK_DGRAM;
+		else
+			break;
 	}
 	command = argc > 1 ? argv[1] : "";
 	for (int i = 0; i < 3 && i + 2 < argc; i++)
@@ -226,10 +317,16 @@ int main(int argc, char **argv)
 	sockets = json_array();
 	if (!strcmp(command, "set"))
 		make_set();
+	else if (!strcmp(command, "records"))
+		make_records();
 	else if (!strcmp(command, "bind"))
 		bind_to(new_socket(), VMSHM_CID_ANY, n[0]);
 	else if (!strcmp(command, "listen"))
 		listen_on(n[0]);
+	else if (!strcmp(command, "accept"))
+		make_accepted(n[0]);
+	else if (!strcmp(command, "connecting"))
+		make_connecting(n[0], n[1]);
 	else if (!strcmp(command, "connect"))
 		make_connection(n[0], n[1], n[2]);
 	else if (!strcmp(command, "socket"))

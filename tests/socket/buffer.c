@@ -45,6 +45,24 @@ static void clamps(void)
 	EQUAL(get(fd, SO_VMSHM_BUFFER_SIZE), 65536);
 }
 
+/* There is no larger ring, nor a longer record in it. */
+static void most(void)
+{
+	static const int types[] = { SOCK_STREAM, SOCK_SEQPACKET, SOCK_DGRAM };
+
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		int fd = socket_of(types[i]), header = types[i] == SOCK_STREAM ? 0 : 8;
+
+		set(fd, SO_VMSHM_BUFFER_MAX_SIZE, UINT64_MAX);
+		set(fd, SO_VMSHM_BUFFER_SIZE, 1ULL << 40);
+		EQUAL(get(fd, SO_VMSHM_BUFFER_SIZE), (16 << 20) - header);
+		EQUAL(get(fd, SO_VMSHM_BUFFER_MAX_SIZE), UINT64_MAX);
+		set(fd, SO_VMSHM_BUFFER_SIZE, 65536);
+		set(fd, SO_VMSHM_BUFFER_MIN_SIZE, 1ULL << 40);
+		EQUAL(get(fd, SO_VMSHM_BUFFER_SIZE), (16 << 20) - header);
+	}
+}
+
 static void vsock_level(void)
 {
 	uint64_t v = 32768;
@@ -301,6 +319,7 @@ static void exhaust_server(void)
 
 static const struct test_case cases[] = {
 	{ "clamps", "the size stays between its minimum and its maximum", clamps },
+	{ "most", "no more than 16 MiB, which is what reads back", most, .flags = VMSHM_ONLY },
 	{ "vsock_level", "the same option at level AF_VSOCK", vsock_level },
 	{ "lengths", "too short a value: EINVAL", lengths },
 	{ "inherited", "an accepted socket has its listener's size",

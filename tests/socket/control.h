@@ -18,7 +18,10 @@ extern const struct subject names_subject, connect_subject, listen_subject,
 	uring_subject, process_subject, threads_subject, memory_subject,
 	badinput_subject, stress_subject, peer_subject, seqpacket_subject,
 	recordwait_subject, dgram_subject, dgramwait_subject,
-	grow_subject, diag_subject, zerocopy_subject, vsock_subject;
+	grow_subject, diag_subject, zerocopy_subject, vsock_subject,
+	poll_records_subject, epoll_records_subject, timeouts_records_subject,
+	shutdown_records_subject, uring_records_subject, mmsg_records_subject,
+	mmsg_dgram_subject;
 
 /* WHERE is HOST:PORT or unix:PATH. Each ends the program when it fails. */
 int control_listen(const char *where);

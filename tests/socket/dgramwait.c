@@ -4,6 +4,7 @@
  * many senders and receivers, ends. What a datagram is: dgram.c.
  */
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -354,6 +355,56 @@ static void shutdown_server(void)
 	barrier("done");
 }
 
+/*
+ * One thread waits for room, another one shuts down: the wait is over, and what
+ * it had to send stays unsent when there is room.
+ */
+static void *shut_soon(void *fd)
+{
+	sleep_ms(300);
+	OK(shutdown(*(int *)fd, SHUT_WR));
+	return NULL;
+}
+
+static void shut_waiting_client(void)
+{
+	struct sockaddr_vmshm to = address(ctx.peer, port_nr(0));
+	pthread_t thread;
+	double start;
+	int fd;
+
+	barrier("bound");
+	tell("sent", fill_receiver(socket_of(SOCK_DGRAM), 0));
+	/* For ever, and with a timeout that is far away. */
+	for (int ms = 0; ms <= 60000; ms += 60000) {
+		fd = socket_of(SOCK_DGRAM);
+		OK(connect(fd, (struct sockaddr *)&to, sizeof(to)));
+		set_timeout(fd, SO_SNDTIMEO, ms);
+		start = now();
+		EQUAL(pthread_create(&thread, NULL, shut_soon, &fd), 0);
+		FAILS(put(fd, 0, MOST, 99, 0), EPIPE);
+		check_elapsed(start, 300);
+		EQUAL(pthread_join(thread, NULL), 0);
+	}
+	barrier("shut");
+	barrier("done");
+}
+
+static void shut_waiting_server(void)
+{
+	int fd = dgram_on(0);
+	unsigned int n;
+
+	barrier("bound");
+	n = ask("sent");
+	barrier("shut");
+	for (unsigned int i = 0; i < n; i++)
+		get(fd, 5000, i);
+	sleep_ms(100);
+	expect_nothing(fd);
+	barrier("done");
+}
+
 static void close_client(void)
 {
 	int fd = socket_of(SOCK_DGRAM);
@@ -464,6 +515,85 @@ static struct vmshm_info info_of(int fd)
 	return info;
 }
 
+static void set_busy_poll(int fd, int us)
+{
+	OK(setsockopt(fd, AF_VMSHM, SO_VMSHM_BUSY_POLL, &us, sizeof(us)));
+}
+
+/* Each wait, doorbell and datagram once, whose socket it is. */
+static void counters_client(void)
+{
+	int fd = socket_of(SOCK_DGRAM);
+	struct vmshm_info before, after;
+	unsigned int n;
+
+	set_busy_poll(fd, 0);
+	barrier("bound");
+	EQUAL(put(fd, 0, 100, 0, 0), 100);
+	barrier("first");
+	barrier("waits");
+	sleep_ms(300);
+	before = info_of(fd);
+	EQUAL(put(fd, 0, 200, 1, 0), 200);
+	barrier("second");
+	after = info_of(fd);
+	EQUAL(after.tx_msgs, 2);
+	EQUAL(after.tx_bytes, 300);
+	/* The very first one, and the one that was slept for. */
+	EQUAL(after.doorbells_sent, 2);
+	EQUAL(after.doorbells_suppressed, 0);
+	EQUAL(after.sleeps, before.sleeps);
+	EQUAL(after.ring_full, 0);
+	/* Full: told once, and waited for once. */
+	n = fill_receiver(fd, 0);
+	set_timeout(fd, SO_SNDTIMEO, 200);
+	FAILS(put(fd, 0, MOST, 0, 0), EAGAIN);
+	after = info_of(fd);
+	EQUAL(after.ring_full, 2);
+	EQUAL(after.sleeps, before.sleeps + 1);
+	EQUAL(after.tx_msgs, n + 2);
+	EQUAL(after.doorbells_sent + after.doorbells_suppressed, n + 2);
+	EQUAL(after.poll_hits + after.poll_misses, 0);
+	EQUAL(after.tx_ring + after.rx_ring, 0);
+	tell("sent", n);
+	barrier("done");
+}
+
+static void counters_server(void)
+{
+	int fd = dgram_on(0);
+	struct vmshm_info info;
+	unsigned int n;
+
+	set_busy_poll(fd, 200);
+	barrier("bound");
+	barrier("first");
+	get(fd, 100, 0);
+	info = info_of(fd);
+	EQUAL(info.sleeps, 0);
+	EQUAL(info.poll_hits + info.poll_misses, 0);
+	barrier("waits");
+	get(fd, 200, 1);
+	barrier("second");
+	info = info_of(fd);
+	EQUAL(info.rx_msgs, 2);
+	EQUAL(info.rx_bytes, 300);
+	EQUAL(info.poll_misses, 1);
+	EQUAL(info.poll_hits, 0);
+	EQUAL(info.sleeps, 1);
+	EQUAL(info.wakeups, 2);
+	EQUAL(info.doorbells_sent, 0);
+	/* For a datagram of 256 KiB and its header. */
+	EQUAL(info.rx_ring, 524288);
+	n = ask("sent");
+	for (unsigned int i = 0; i < n; i++)
+		get(fd, 5000, i);
+	/* The sender had waited for room. */
+	EQUAL(info_of(fd).doorbells_sent, 1);
+	EQUAL(info_of(fd).rx_msgs, n + 2);
+	barrier("done");
+}
+
 #define TRIPS	300
 
 /* Back and forth; the server answers to where a datagram came from. */
@@ -474,7 +604,7 @@ static void trips(bool first, int poll_us)
 	struct vmshm_info info;
 	char buf[64];
 
-	OK(setsockopt(fd, AF_VMSHM, SO_VMSHM_BUSY_POLL, &poll_us, sizeof(poll_us)));
+	set_busy_poll(fd, poll_us);
 	barrier("bound");
 	for (uint64_t i = 0; i < TRIPS; i++) {
 		socklen_t len = sizeof(from);
@@ -590,10 +720,14 @@ static const struct test_case cases[] = {
 	  receivers_client, receivers_server, .flags = VMSHM_ONLY },
 	{ "shutdown", "shutdown on either side: EPIPE without a signal, end of file",
 	  shutdown_client, shutdown_server, .flags = VMSHM_ONLY },
+	{ "shut_waiting", "shutdown by another thread ends a wait for room: EPIPE, nothing sent",
+	  shut_waiting_client, shut_waiting_server, .flags = VMSHM_ONLY },
 	{ "close", "the receiver closes: a sender that waits gets ECONNREFUSED; a successor",
 	  close_client, close_server, .flags = VMSHM_ONLY },
 	{ "sender_gone", "what a sender sent before it ended arrives, and no error",
 	  sender_gone_client, sender_gone_server, .flags = VMSHM_ONLY },
+	{ "counters", "SO_VMSHM_INFO counts each thing once", counters_client, counters_server,
+	  .flags = VMSHM_ONLY },
 	{ "busy_poll", "a receive looks for a while before it sleeps, if it may",
 	  busy_poll, busy_poll, .limit = 20, .flags = VMSHM_ONLY },
 	{ "signal", "a signal ends a wait", signal_client, idle_server, .flags = VMSHM_ONLY },

@@ -326,7 +326,8 @@ static void added_later_client(void)
 }
 
 static const struct test_case cases[] = {
-	{ "level", "EPOLLIN as long as there is data", level_client, sender_server },
+	{ "level", "EPOLLIN as long as there is data", level_client, sender_server,
+	  .flags = STREAM_ONLY },
 	{ "edge", "EPOLLET tells of new data once", edge_client, sender_server },
 	{ "oneshot", "EPOLLONESHOT tells once, again after EPOLL_CTL_MOD",
 	  oneshot_client, sender_server },
@@ -336,13 +337,14 @@ static const struct test_case cases[] = {
 	  accept_edge_client, accept_edge_server },
 	{ "edge_small", "1,000 small round trips by edges alone",
 	  small_edges_client, small_edges_server },
-	{ "edge_room", "edges for room with a slow reader", writer_client, writer_server },
+	{ "edge_room", "edges for room with a slow reader", writer_client, writer_server,
+	  .flags = STREAM_ONLY },
 	{ "edge_bulk", "24 MiB in both directions by edges alone, none lost",
-	  bulk_client, bulk_server, .limit = 20 },
+	  bulk_client, bulk_server, .limit = 20, .flags = STREAM_ONLY },
 	{ "nested", "an epoll descriptor in another", nested_client, sender_server },
 	{ "removed", "a removed or closed descriptor is silent", removed_client, sender_server },
 	{ "added_later", "data that is there when the descriptor is added counts",
 	  added_later_client, sender_server },
 };
 
-SUBJECT(epoll);
+SUBJECT_TWICE(epoll);

@@ -8,8 +8,9 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 
-#include "vmshm_test.h"
+#include "sockdiag.h"
 
 #define SMALL	16384
 
@@ -20,6 +21,28 @@ static unsigned long long rx_ring(int fd)
 
 	OK(getsockopt(fd, AF_VMSHM, SO_VMSHM_INFO, &info, &len));
 	return info.rx_ring;
+}
+
+/* What vmshmss(8) shows of it. */
+static struct vmshm_diag_queues queues(int fd)
+{
+	struct vmshm_diag_req req = any_request();
+	struct seen s = { .times = 0 };
+	struct stat st;
+
+	OK(fstat(fd, &st));
+	req.vdiag_ino = st.st_ino;
+	EQUAL(answer(&req, sizeof(req), SOCK_DIAG_BY_FAMILY, 0, &s), 0);
+	return s.queues;
+}
+
+static unsigned long long size_of(int fd, int option)
+{
+	unsigned long long bytes = 0;
+	socklen_t len = sizeof(bytes);
+
+	OK(getsockopt(fd, ctx.family, option, &bytes, &len));
+	return bytes;
 }
 
 /*
@@ -62,6 +85,7 @@ static void chain_client(void)
 	}
 	OK(ioctl(fd, TIOCOUTQ, &unread));
 	EQUAL(unread, all);
+	EQUAL(queues(fd).tx_queue, all);
 	barrier("filled");
 	barrier("drained");
 	OK(ioctl(fd, TIOCOUTQ, &unread));
@@ -89,6 +113,7 @@ static void chain_server(void)
 	barrier("filled");
 	OK(ioctl(fd, FIONREAD, &there));
 	EQUAL(there, all);
+	EQUAL(queues(fd).rx_queue, all);
 	drain_pattern(fd, 0, 0, first);
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++)
 		drain_pattern(fd, i + 1, 0, steps[i]);
@@ -379,6 +404,128 @@ static void waiting_server(void)
 	barrier("done");
 }
 
+/* ---- sizes that come late, and those that there is no memory for ---- */
+
+#define LATE	(1 << 20)
+
+/* What the peer says can be sent before this side reads. */
+static void takes_late(int fd)
+{
+	EQUAL(size_of(fd, SO_VMSHM_BUFFER_SIZE), LATE);
+	barrier("larger");
+	barrier("filled");
+	drain_pattern(fd, 1, 0, LATE);
+	EQUAL(rx_ring(fd), LATE);
+	barrier("done");
+}
+
+static void sends_late(int fd)
+{
+	barrier("larger");
+	fill_to(fd, 1, LATE);
+	barrier("filled");
+	barrier("done");
+}
+
+/* On the listener, while the connection waits in its queue. */
+static void queued_server(void)
+{
+	int listening = socket_of(SOCK_STREAM);
+
+	set_buffer(listening, SMALL);
+	OK(bind_to(listening, VMSHM_CID_ANY, port_nr(0)));
+	OK(listen(listening, 1));
+	barrier("listening");
+	barrier("connected");
+	set_buffer(listening, LATE);
+	takes_late(accept_one(listening));
+}
+
+static void queued_client(void)
+{
+	int fd;
+
+	barrier("listening");
+	fd = connected(0);
+	barrier("connected");
+	sends_late(fd);
+}
+
+/* Between EINPROGRESS and the answer: of a program that calls again, and of one that doesn't. */
+static void connecting_client(void)
+{
+	for (int again = 0; again < 2; again++) {
+		int fd = socket_of(SOCK_STREAM);
+		struct timeval limit = { 0, 300000 };
+
+		set_buffer(fd, SMALL);
+		OK(setsockopt(fd, AF_VMSHM, SO_VMSHM_CONNECT_TIMEOUT, &limit, sizeof(limit)));
+		set_blocking(fd, false);
+		barrier("listening");
+		FAILS(connect_to(fd, ctx.peer, port_nr(again)), EINPROGRESS);
+		set_buffer(fd, LATE);
+		EQUAL(poll_one(fd, POLLOUT, 5000), POLLOUT);
+		set_blocking(fd, true);
+		if (again)
+			FAILS(connect_to(fd, ctx.peer, port_nr(again)), EISCONN);
+		takes_late(fd);
+	}
+}
+
+static void connecting_server(void)
+{
+	for (int again = 0; again < 2; again++) {
+		int listening = listener(again, 1);
+
+		barrier("listening");
+		sends_late(accept_one(listening));
+	}
+}
+
+/* Of large rings a quarter of the memory is left to others. */
+#define LARGE	(16ULL << 20)
+#define RINGS	64
+
+static void no_room_client(void)
+{
+	unsigned long long bytes = LARGE;
+	int fd, other, n;
+
+	barrier("listening");
+	fd = socket_of(SOCK_STREAM);
+	set_buffer(fd, SMALL);
+	OK(connect_to(fd, ctx.peer, port_nr(0)));
+	for (n = 0; n < RINGS; n++) {
+		other = socket_of(SOCK_STREAM);
+		set_buffer(other, LARGE);
+		OK(connect_to(other, ctx.peer, port_nr(0)));
+		if (rx_ring(other) < LARGE)
+			break;
+	}
+	CHECK(n > 1 && n < RINGS);
+	OK(setsockopt(fd, AF_VMSHM, SO_VMSHM_BUFFER_MAX_SIZE, &bytes, sizeof(bytes)));
+	FAILS(setsockopt(fd, AF_VMSHM, SO_VMSHM_BUFFER_SIZE, &bytes, sizeof(bytes)), ENOBUFS);
+	FAILS(setsockopt(fd, AF_VMSHM, SO_VMSHM_BUFFER_MIN_SIZE, &bytes, sizeof(bytes)), ENOBUFS);
+	EQUAL(size_of(fd, SO_VMSHM_BUFFER_SIZE), SMALL);
+	EQUAL(size_of(fd, SO_VMSHM_BUFFER_MIN_SIZE), 128);
+	EQUAL(size_of(fd, SO_VMSHM_BUFFER_MAX_SIZE), LARGE);
+	EQUAL(rx_ring(fd), SMALL);
+	bytes = 65536;
+	OK(setsockopt(fd, AF_VMSHM, SO_VMSHM_BUFFER_SIZE, &bytes, sizeof(bytes)));
+	barrier("done");
+}
+
+static void no_room_server(void)
+{
+	int listening = socket_of(SOCK_STREAM);
+
+	set_buffer(listening, 4096);
+	OK(bind_to(listening, VMSHM_CID_ANY, port_nr(0)));
+	OK(listen(listening, RINGS + 1));
+	barrier("listening");
+	barrier("done");
+}
+
 static const struct test_case cases[] = {
 	{ "chain", "larger and larger without a byte read: each size can be sent, all arrives",
 	  chain_client, chain_server, .limit = 20, .flags = VMSHM_ONLY },
@@ -398,6 +545,12 @@ static const struct test_case cases[] = {
 	  close_client, close_server, .flags = VMSHM_ONLY },
 	{ "records", "a longer record can be sent, in its place", records_client, records_server,
 	  .flags = VMSHM_ONLY },
+	{ "queued", "the listener's size is set anew before accept()", queued_client,
+	  queued_server, .flags = VMSHM_ONLY },
+	{ "connecting", "the size is set while a connect is under way", connecting_client,
+	  connecting_server, .flags = VMSHM_ONLY },
+	{ "no_room", "no memory to grow: ENOBUFS, and all sizes stay as they were", no_room_client,
+	  no_room_server, .limit = 20, .flags = VMSHM_ONLY },
 };
 
 SUBJECT(grow);

@@ -60,7 +60,7 @@ static int result_of(void)
 static int uring_connect(unsigned int port)
 {
 	struct sockaddr_vmshm a = address(ctx.peer, port);
-	int fd = stream_socket();
+	int fd = case_socket();
 
 	io_uring_prep_connect(next(), fd, (struct sockaddr *)&a, sizeof(a));
 	EQUAL(result_of(), 0);
@@ -115,7 +115,7 @@ static void basic_server(void)
 static void refused(void)
 {
 	struct sockaddr_vmshm a = address(ctx.peer, port_nr(0));
-	int fd = stream_socket();
+	int fd = case_socket();
 
 	open_ring();
 	io_uring_prep_connect(next(), fd, (struct sockaddr *)&a, sizeof(a));
@@ -314,4 +314,4 @@ static const struct test_case cases[] = {
 	{ "duplex", "4 MiB in both directions, both in flight", duplex_client, duplex_server },
 };
 
-SUBJECT(uring);
+SUBJECT_TWICE(uring);

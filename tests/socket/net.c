@@ -46,6 +46,11 @@ int stream_socket(void)
 	return socket_of(SOCK_STREAM);
 }
 
+int case_socket(void)
+{
+	return socket_of(ctx.type);
+}
+
 int bind_to(int fd, unsigned int cid, unsigned int port)
 {
 	struct sockaddr_vmshm addr = address(cid, port);
@@ -62,7 +67,7 @@ int connect_to(int fd, unsigned int cid, unsigned int port)
 
 int listener(unsigned int n, int backlog)
 {
-	int fd = stream_socket();
+	int fd = case_socket();
 
 	OK(bind_to(fd, VMSHM_CID_ANY, port_nr(n)));
 	OK(listen(fd, backlog));
@@ -76,7 +81,7 @@ int accept_one(int fd)
 
 int connected(unsigned int n)
 {
-	int fd = stream_socket();
+	int fd = case_socket();
 
 	OK(connect_to(fd, ctx.peer, port_nr(n)));
 	return fd;
@@ -106,12 +111,12 @@ static int pair_buffer(unsigned int n, unsigned long long bytes, int type)
 
 int pair(void)
 {
-	return pair_buffer(0, 0, SOCK_STREAM);
+	return pair_buffer(0, 0, ctx.type);
 }
 
 int pair_on(unsigned int n)
 {
-	return pair_buffer(n, 0, SOCK_STREAM);
+	return pair_buffer(n, 0, ctx.type);
 }
 
 int pair_with_buffer(unsigned long long bytes)

@@ -9,7 +9,7 @@
 
 static void unconnected(void)
 {
-	int fd = stream_socket();
+	int fd = case_socket();
 
 	EQUAL(poll_one(fd, POLLIN, 0) & POLLIN, 0);
 	fd = listener(0, 1);
@@ -288,4 +288,4 @@ static const struct test_case cases[] = {
 	  many_client, many_server },
 };
 
-SUBJECT(poll);
+SUBJECT_TWICE(poll);

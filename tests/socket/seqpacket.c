@@ -214,6 +214,72 @@ static void limit_server(void)
 	}
 }
 
+/*
+ * Connections of which nobody chose a size, until rings get smaller: the limit is
+ * 64 KiB then, though the size reads as ever. Who chooses is not cheated.
+ */
+#define MANY	500
+
+static struct vmshm_info info_of(int fd)
+{
+	struct vmshm_info info;
+	socklen_t len = sizeof(info);
+
+	OK(getsockopt(fd, AF_VMSHM, SO_VMSHM_INFO, &info, &len));
+	return info;
+}
+
+static void short_of_memory_client(void)
+{
+	static char buf[DEFAULT_SIZE + 1];
+	unsigned long long size = DEFAULT_SIZE;
+	int fd = -1, n;
+
+	barrier("listening");
+	for (n = 0; n < MANY; n++) {
+		fd = socket_of(SOCK_SEQPACKET);
+		OK(connect_to(fd, ctx.peer, port_nr(0)));
+		if (info_of(fd).tx_ring < 2 * DEFAULT_SIZE)
+			break;
+		FAILS(send(fd, buf, DEFAULT_SIZE + 1, MSG_DONTWAIT), EMSGSIZE);
+	}
+	CHECK(n > 10 && n < MANY);
+	CHECK(info_of(fd).tx_ring >= 2 * 65536);
+	EQUAL(send(fd, buf, 65536, 0), 65536);
+	FAILS(send(fd, buf, DEFAULT_SIZE, 0), EMSGSIZE);
+	tell("number", n);
+	barrier("looked");
+	/* To somebody who chose, and as somebody who chooses. */
+	fd = socket_of(SOCK_SEQPACKET);
+	FAILS(connect_to(fd, ctx.peer, port_nr(1)), ENOBUFS);
+	fd = socket_of(SOCK_SEQPACKET);
+	OK(setsockopt(fd, AF_VMSHM, SO_VMSHM_BUFFER_SIZE, &size, sizeof(size)));
+	FAILS(connect_to(fd, ctx.peer, port_nr(0)), ENOBUFS);
+	barrier("done");
+}
+
+static void short_of_memory_server(void)
+{
+	unsigned long long size = DEFAULT_SIZE;
+	int listening[2], fd = -1;
+	socklen_t len = sizeof(size);
+
+	for (int i = 0; i < 2; i++) {
+		listening[i] = socket_of(SOCK_SEQPACKET);
+		OK(bind_to(listening[i], VMSHM_CID_ANY, port_nr(i)));
+		OK(listen(listening[i], MANY));
+	}
+	OK(setsockopt(listening[1], AF_VMSHM, SO_VMSHM_BUFFER_SIZE, &size, sizeof(size)));
+	barrier("listening");
+	for (int n = ask("number"); n >= 0; n--)
+		fd = accept_one(listening[0]);
+	OK(getsockopt(fd, AF_VMSHM, SO_VMSHM_BUFFER_SIZE, &size, &len));
+	EQUAL(size, DEFAULT_SIZE);
+	CHECK(info_of(fd).rx_ring < 2 * DEFAULT_SIZE);
+	barrier("looked");
+	barrier("done");
+}
+
 static void zero_client(void)
 {
 	int fd = pair_of_records(0, 0);
@@ -479,6 +545,8 @@ static const struct test_case cases[] = {
 	{ "limit", "the receiver's buffer size is the longest record; EMSGSIZE above",
 	  limit_client, limit_server, .limit = 20,
 	  .vsock_differs = "it takes no more than the sender's buffer size either" },
+	{ "short_of_memory", "64 KiB for who chose no size where memory is short, else ENOBUFS",
+	  short_of_memory_client, short_of_memory_server, .limit = 20, .flags = VMSHM_ONLY },
 	{ "zero", "records of no bytes", zero_client, zero_server,
 	  .vsock_differs = "it sends no record of no bytes" },
 	{ "fault_read", "a fault in its middle drops that record and no more",

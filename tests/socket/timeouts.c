@@ -103,7 +103,7 @@ static void forever(void)
 {
 	struct timeval t = { 1, 0 };
 	socklen_t len = sizeof(t);
-	int fd = stream_socket();
+	int fd = case_socket();
 
 	OK(getsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, &len));
 	EQUAL(t.tv_sec, 0);
@@ -241,19 +241,20 @@ static const struct test_case cases[] = {
 	{ "recv_data", "data that comes in time is received",
 	  recv_timeout_data_client, late_byte_server },
 	{ "waitall", "SO_RCVTIMEO with MSG_WAITALL gives what has come",
-	  waitall_timeout_client, late_byte_server },
+	  waitall_timeout_client, late_byte_server, .flags = STREAM_ONLY },
 	{ "send", "SO_SNDTIMEO ends a wait for room: what went in, then EAGAIN",
-	  send_timeout_client, send_timeout_server },
+	  send_timeout_client, send_timeout_server, .flags = STREAM_ONLY },
 	{ "values", "no limit by default, limits read back, wrong ones EDOM", forever },
-	{ "lowat_recv", "recv waits for SO_RCVLOWAT bytes", lowat_recv_client, lowat_sender },
+	{ "lowat_recv", "recv waits for SO_RCVLOWAT bytes", lowat_recv_client, lowat_sender,
+	  .flags = STREAM_ONLY },
 	{ "lowat_poll", "poll reports SO_RCVLOWAT bytes and not fewer",
-	  lowat_poll_client, lowat_sender },
+	  lowat_poll_client, lowat_sender, .flags = STREAM_ONLY },
 	{ "lowat_nonblocking", "a non-blocking recv takes no notice of SO_RCVLOWAT",
-	  lowat_nonblocking_client, lowat_sender },
+	  lowat_nonblocking_client, lowat_sender, .flags = STREAM_ONLY },
 	{ "lowat_eof", "the end of file counts whatever SO_RCVLOWAT is",
-	  lowat_eof_client, lowat_eof_server },
+	  lowat_eof_client, lowat_eof_server, .flags = STREAM_ONLY },
 	{ "lowat_lowered", "a lower mark makes the socket ready at once",
-	  lowat_lowered_client, lowat_sender },
+	  lowat_lowered_client, lowat_sender, .flags = STREAM_ONLY },
 };
 
-SUBJECT(timeouts);
+SUBJECT_TWICE(timeouts);

@@ -31,6 +31,7 @@
 #define ROOT_ONLY	0x1	/* wants privileges */
 #define VMSHM_ONLY	0x2	/* about something that only AF_VMSHM has */
 #define PAUSED_PEER	0x4	/* client alone; the peer's VM is paused */
+#define STREAM_ONLY	0x8	/* of a subject that runs twice: not with records */
 
 struct test_case {
 	const char *name;
@@ -46,6 +47,7 @@ struct subject {
 	const char *name;
 	const struct test_case *cases;
 	size_t count;
+	int type;			/* of the cases' sockets, 0 is SOCK_STREAM */
 };
 
 #define SUBJECT(name_) \
@@ -53,6 +55,16 @@ struct subject {
 		.name = #name_, \
 		.cases = cases, \
 		.count = ARRAY_SIZE(cases), \
+	}
+
+/* The same cases again, as NAME_records: the sockets are SOCK_SEQPACKET. */
+#define SUBJECT_TWICE(name_) \
+	SUBJECT(name_); \
+	const struct subject name_##_records_subject = { \
+		.name = #name_ "_records", \
+		.cases = cases, \
+		.count = ARRAY_SIZE(cases), \
+		.type = SOCK_SEQPACKET, \
 	}
 
 enum verdict { PASSED, FAILED, SKIPPED };
@@ -71,6 +83,7 @@ struct context {
 	int family;		/* AF_VMSHM or AF_VSOCK */
 	unsigned int peer;	/* the CID to connect to */
 	unsigned int port;	/* first of this case's PORTS_PER_CASE ports */
+	int type;		/* of case_socket(), listener(), connected() and pair() */
 	bool is_client;
 	bool one_vm;		/* both sides in one VM */
 	unsigned int patience;	/* factor of all time limits */
@@ -145,6 +158,7 @@ unsigned int port_nr(unsigned int n);		/* this case's port n */
 unsigned int local_cid(void);
 int socket_of(int type);
 int stream_socket(void);
+int case_socket(void);			/* of the type that the case runs with */
 int bind_to(int fd, unsigned int cid, unsigned int port);	/* as bind(2) */
 int connect_to(int fd, unsigned int cid, unsigned int port);	/* as connect(2) */
 int accept_one(int fd);
@@ -153,7 +167,7 @@ int connected(unsigned int n);			/* to the peer's port_nr(n) */
 /* A connection between the sides: each side calls it and gets its end. */
 int pair(void);
 int pair_on(unsigned int n);
-int pair_with_buffer(unsigned long long bytes);
+int pair_with_buffer(unsigned long long bytes);	/* a stream */
 int pair_of_records(unsigned int n, unsigned long long bytes);	/* SEQPACKET; 0: default */
 void set_buffer(int fd, unsigned long long bytes);
 void set_blocking(int fd, bool blocking);

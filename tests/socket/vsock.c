@@ -42,6 +42,9 @@ SAME(SO_VMSHM_CONNECT_TIMEOUT, SO_VM_SOCKETS_CONNECT_TIMEOUT);
 SAME(SO_VMSHM_NONBLOCK_TXRX, SO_VM_SOCKETS_NONBLOCK_TXRX);
 SAME(SO_VMSHM_CONNECT_TIMEOUT_NEW, SO_VM_SOCKETS_CONNECT_TIMEOUT_NEW);
 SAME(IOCTL_VMSHM_GET_LOCAL_CID, IOCTL_VM_SOCKETS_GET_LOCAL_CID);
+/* Older headers have no names for these. */
+SAME(SOL_VMSHM, 287);
+SAME(VMSHM_RECVERR, 1);
 #ifdef SOL_VSOCK
 SAME(SOL_VMSHM, SOL_VSOCK);
 SAME(VMSHM_RECVERR, VSOCK_RECVERR);
@@ -68,7 +71,7 @@ static void to_host(void)
 }
 
 /* The program says AF_VSOCK's names, with nothing but the family changed. */
-static void by_its_names_client(void)
+static void by_its_names_client_of(int type)
 {
 	struct sockaddr_vm a = { .svm_family = ctx.family, .svm_cid = ctx.peer };
 	struct timeval t = { 3, 0 };
@@ -80,7 +83,7 @@ static void by_its_names_client(void)
 	fd = OK(open(ctx.family == AF_VSOCK ? "/dev/vsock" : "/dev/vmshm", O_RDONLY | O_CLOEXEC));
 	OK(ioctl(fd, IOCTL_VM_SOCKETS_GET_LOCAL_CID, &cid));
 	CHECK(cid != VMADDR_CID_ANY);
-	fd = OK(socket(ctx.family, SOCK_STREAM, 0));
+	fd = OK(socket(ctx.family, type, 0));
 	OK(setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_SIZE, &size, sizeof(size)));
 	OK(setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &t, sizeof(t)));
 	barrier("listening");
@@ -91,10 +94,10 @@ static void by_its_names_client(void)
 	barrier("done");
 }
 
-static void by_its_names_server(void)
+static void by_its_names_server_of(int type)
 {
 	struct sockaddr_vm a = { .svm_family = ctx.family, .svm_cid = VMADDR_CID_ANY };
-	int fd = OK(socket(ctx.family, SOCK_STREAM, 0));
+	int fd = OK(socket(ctx.family, type, 0));
 
 	a.svm_port = port_nr(0);
 	OK(bind(fd, (struct sockaddr *)&a, sizeof(a)));
@@ -102,6 +105,26 @@ static void by_its_names_server(void)
 	barrier("listening");
 	send_all(accept_one(fd), "hello", 5);
 	barrier("done");
+}
+
+static void by_its_names_client(void)
+{
+	by_its_names_client_of(SOCK_STREAM);
+}
+
+static void by_its_names_server(void)
+{
+	by_its_names_server_of(SOCK_STREAM);
+}
+
+static void records_by_its_names_client(void)
+{
+	by_its_names_client_of(SOCK_SEQPACKET);
+}
+
+static void records_by_its_names_server(void)
+{
+	by_its_names_server_of(SOCK_SEQPACKET);
 }
 
 /* From one tick of the kernel's up; what would overflow is refused. */
@@ -230,6 +253,8 @@ static const struct test_case cases[] = {
 	{ "to_host", "VMADDR_FLAG_TO_HOST means nothing: EINVAL", to_host, .flags = VMSHM_ONLY },
 	{ "by_its_names", "a program of AF_VSOCK's with the family changed",
 	  by_its_names_client, by_its_names_server },
+	{ "records_by_its_names", "the same with records",
+	  records_by_its_names_client, records_by_its_names_server },
 	{ "timeout_limits", "connect timeouts of a microsecond and a year; ERANGE",
 	  timeout_limits },
 	{ "rcvlowat_limit", "SO_RCVLOWAT above the buffer's size: EINVAL", rcvlowat_limit },

@@ -13,9 +13,9 @@
 [load X]    what: about, unit, better (more or less), value (a path into the
             command's JSON, or /regular expression/), vary NAME (values, each
             tried), vary NAME at PLACE (fewer of them there), keep (more paths to
-            keep), places, ours (the side that the
-            others are compared with, the first unless said; - where they are no
-            competitors); then the commands of its sides:
+            keep), places, ours (the side that the others are compared with, the
+            first unless said; - where they are no competitors); then the
+            commands of its sides:
             side NAME = command, side NAME at PLACE = command where it differs
             there, value NAME = where a side's figure stands differently
 [words]     NAME = text that several commands have in common, there as {NAME}

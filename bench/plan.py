@@ -4,18 +4,21 @@
 [plan]      title, repetitions, seconds (of one measurement), quiet (cores that
             others may use during a sample; 0.25)
 [place X]   where: kind = native, or vms with the lab's settings in capitals;
-            count (of VMs), pin, tune (a shell command a line, run in each VM),
+            count (of VMs), pin (spread, stack, none, or auto: spread where there
+            is a core for each vCPU), tune (a shell command a line, run in each VM),
             servers (a command a line), server in (the VMs they run in; b),
             cores (with fewer the report marks its times), beside (a command
             of this machine's a line, from before the boot to the end), needs (a
             shell command that fails, and says why, where the machine can't do it)
 [load X]    what: about, unit, better (more or less), value (a path into the
             command's JSON, or /regular expression/), vary NAME (values, each
-            tried), keep (more paths to keep), places, ours (the side that the
-            others are compared with, the first unless said; - where they are no
-            competitors); then the commands of its sides:
+            tried), vary NAME at PLACE (fewer of them there), keep (more paths to
+            keep), places, ours (the side that the others are compared with, the
+            first unless said; - where they are no competitors); then the
+            commands of its sides:
             side NAME = command, side NAME at PLACE = command where it differs
             there, value NAME = where a side's figure stands differently
+[words]     NAME = text that several commands have in common, there as {NAME}
 
 A load's command may hold {seconds}, {whole seconds} and the names that it varies;
 each may hold {build}, the build folder, which is not needed where a program of the
@@ -28,6 +31,7 @@ import itertools
 import re
 
 SUFFIX = {"": 1, "K": 1 << 10, "M": 1 << 20}
+PINS = ("", "spread", "stack", "none", "auto")
 
 
 class Wrong(Exception):
@@ -54,6 +58,8 @@ class Place:
             raise Wrong(f"kind = {self.kind}: expected native or vms")
         if self.kind == "native" and (self.settings or self.tune):
             raise Wrong("settings and tune are for VMs (kind = vms)")
+        if self.pin not in PINS:
+            raise Wrong(f"pin = {self.pin}: expected {', '.join(PINS[1:])}")
         if section:
             raise Wrong(f"'{next(iter(section))}' is unknown in a place")
 
@@ -70,10 +76,14 @@ class Load:
         self.keep = section.pop("keep", "").split()
         self.places = section.pop("places", "").split()
         self.ours = section.pop("ours", "")
-        self.vary, self.sides, self.at, self.values = {}, {}, {}, {}
+        self.vary, self.fewer = {}, {}
+        self.sides, self.at, self.values = {}, {}, {}
         for key in list(section):
             word, _, rest = key.partition(" ")
-            if word == "vary" and rest:
+            if word == "vary" and " at " in rest:
+                what, place = rest.split(" at ", 1)
+                self.fewer[what.strip(), place.strip()] = section.pop(key).split()
+            elif word == "vary" and rest:
                 self.vary[rest] = section.pop(key).split()
             elif word == "side" and " at " in rest:
                 side, place = rest.split(" at ", 1)
@@ -86,6 +96,9 @@ class Load:
             raise Wrong(f"'{next(iter(section))}' is unknown in a load")
         if self.better not in ("more", "less"):
             raise Wrong(f"better = {self.better}: expected more or less")
+        for (what, place), values in self.fewer.items():
+            if not values or not set(values) <= set(self.vary.get(what, [])):
+                raise Wrong(f"vary {what} at {place}: expected some of those of 'vary {what}'")
         names = list(dict.fromkeys(list(self.sides) + [side for side, _ in self.at]))
         for side in names:
             if not (self.values.get(side) or self.value):
@@ -97,15 +110,23 @@ class Load:
         if self.ours not in names + ["-"]:
             raise Wrong(f"ours = {self.ours}: expected one of its sides, {' '.join(names)}, or -")
 
+    def expand(self, words):
+        """Puts the plan's words into the commands."""
+        for commands in (self.sides, self.at):
+            for key in commands:
+                for name, text in words.items():
+                    commands[key] = commands[key].replace("{" + name + "}", text)
+
     def command(self, side, place):
         """A side's command at a place, or None where it does not run."""
         if (side, place) in self.at:
             return self.at[side, place] if self.at[side, place] != "-" else None
         return self.sides.get(side)
 
-    def points(self):
-        """Each combination of what varies, as a dictionary."""
-        return [dict(zip(self.vary, values)) for values in itertools.product(*self.vary.values())]
+    def points(self, place=None):
+        """Each combination of what varies (at a place, if one is named), as a dictionary."""
+        values = [self.fewer.get((what, place), values) for what, values in self.vary.items()]
+        return [dict(zip(self.vary, point)) for point in itertools.product(*values)]
 
 
 class Plan:
@@ -121,7 +142,7 @@ class Plan:
             parser.read_string(self.text, path)
         except (OSError, configparser.Error) as error:
             raise Wrong(" ".join(str(error).split())) from None
-        self.places, self.loads = {}, {}
+        self.places, self.loads, self.words = {}, {}, {}
         self.title, self.repetitions, self.seconds, self.quiet = path, 3, 1.0, 0.25
         for name in parser.sections():
             word, _, rest = name.partition(" ")
@@ -130,7 +151,8 @@ class Plan:
             except (Wrong, ValueError) as error:
                 raise Wrong(f"{path}: [{name}]: {error}") from None
         for load in self.loads.values():
-            for place in load.places + [place for _, place in load.at]:
+            load.expand(self.words)
+            for place in load.places + [place for _, place in [*load.at, *load.fewer]]:
                 if place not in self.places:
                     raise Wrong(f"{path}: [load {load.name}]: there is no [place {place}]")
         self.loads = {name: load for name, load in self.loads.items()
@@ -149,11 +171,13 @@ class Plan:
                 raise Wrong(f"'{next(iter(section))}' is unknown in a plan")
             if self.repetitions < 1 or not self.seconds > 0:
                 raise Wrong("repetitions and seconds want a number above 0")
+        elif word == "words" and not name:
+            self.words = section
         elif word in ("place", "load") and re.fullmatch(r"[a-zA-Z0-9_.-]+", name):
             kinds = {"place": (self.places, Place), "load": (self.loads, Load)}
             kinds[word][0][name] = kinds[word][1](name, section)
         else:
-            raise Wrong("expected [plan], [place NAME] or [load NAME]")
+            raise Wrong("expected [plan], [place NAME] or [load NAME], or [words]")
 
     def digest(self):
         """Tells one plan from another."""
@@ -167,7 +191,7 @@ class Plan:
                 continue
             sides = [(side, load.command(side, place)) for side in load.names]
             sides = [(side, command) for side, command in sides if command]
-            found += [(load, point, sides) for point in load.points() if sides]
+            found += [(load, point, sides) for point in load.points(place) if sides]
         return found
 
 

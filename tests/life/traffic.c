@@ -28,7 +28,8 @@ static const char usage[] =
 	"usage: traffic serve PORT                 echo, for ever, a process a connection\n"
 	"       traffic echo CID PORT BYTES        send BYTES, get them back, compare\n"
 	"       traffic stream CID PORT SECONDS    the same in both directions at once until the time\n"
-	"                                          is over or the connection; says how each call ended\n"
+	"                                          is over (or SIGUSR1 says so) or the connection; says\n"
+	"                                          how each call ended\n"
 	"       traffic wait CID PORT              poll() an idle connection; says what it saw\n"
 	"       traffic connect CID PORT           connect(); says how it ended\n"
 	"       traffic whom PORT                  says which CID each has who connects\n"
@@ -102,12 +103,20 @@ struct stream {
 	int wrong;			/* a byte was not what was sent */
 };
 
+static volatile sig_atomic_t stream_over;
+
+static void end_stream(int sig)
+{
+	(void)sig;
+	stream_over = 1;
+}
+
 static void *stream_send(void *arg)
 {
 	struct stream *s = arg;
 	char buf[16384];
 
-	while (seconds_now() < s->end) {
+	while (!stream_over && seconds_now() < s->end) {
 		ssize_t n;
 
 		pattern_fill(buf, s->sent, sizeof(buf));
@@ -164,6 +173,7 @@ static int stream(unsigned int cid, unsigned int port, unsigned int seconds)
 		printf("connect %s\n", errno_name(errno));
 		return 1;
 	}
+	signal(SIGUSR1, end_stream);
 	puts("connected");
 	fflush(stdout);
 	if (pthread_create(&sender, NULL, stream_send, &s))

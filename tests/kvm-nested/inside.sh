@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Runs in the first-level VM of tests/kvm-nested/run, as root: brings up two VMs
-# under KVM, runs the socket tests between them, checks what KVM counted. Prints
-# one TAP stream; what it keeps is in /lab, which is the lab's folder outside.
+# under KVM, runs the socket tests between them, unplugs devices while traffic runs,
+# checks what KVM counted. Prints one TAP stream; what it keeps is in /lab, which is the lab's folder outside.
 set -u
 top=$(cd "$(dirname "$(readlink -f "$0")")/../.." && pwd)
 export LAB=inner NOBUILD=1 KERNEL ACCEL=kvm NET=tap MEM=768M BOOT_LIMIT=500
@@ -90,6 +90,16 @@ for part in a-b b-a local own paused; do
 done
 echo "# socket tests: $all passed"
 [[ -z ${T:-} || $all != 0 ]] || echo "# no case of the socket tests is called '$T'"
+
+# A device that is unplugged. With KVM the peer's VM goes on sending and ringing.
+began=$SECONDS
+for try in 1 2 3; do
+	T="the device" ROUNDS=10 SLOW=6 "$top/tests/life/run-comings" >/lab/comings.tap.log 2>/lab/comings.err.log
+	status=$?
+	if ((status == 0)) || ! was_reset "unplugging, attempt $try"; then break; fi
+done
+report "$status" "comings, the device: $(grep -c '^ok' /lab/comings.tap.log) passed in $((SECONDS - began)) s" \
+	"$(grep -A4 '^not ok' /lab/comings.tap.log | sed 's/^#* *//')"
 
 began=$SECONDS
 for try in 1 2 3; do

@@ -33,16 +33,21 @@ int connect_to(unsigned int cid, unsigned int port)
 	return connect_of(SOCK_STREAM, cid, port);
 }
 
-int listen_on(unsigned int port, int backlog)
+int listen_of(int type, unsigned int port, int backlog)
 {
 	struct sockaddr_vmshm at = {
 		.svm_family = AF_VMSHM, .svm_cid = VMSHM_CID_ANY, .svm_port = port
 	};
-	int fd = socket(AF_VMSHM, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_VMSHM, type | SOCK_CLOEXEC, 0);
 
 	if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof(at)) || listen(fd, backlog))
 		return -1;
 	return fd;
+}
+
+int listen_on(unsigned int port, int backlog)
+{
+	return listen_of(SOCK_STREAM, port, backlog);
 }
 
 void set_limits(int fd, int ms)

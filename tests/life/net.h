@@ -13,7 +13,8 @@
 /* Each returns a descriptor, or -1 with errno. */
 int connect_of(int type, unsigned int cid, unsigned int port);
 int connect_to(unsigned int cid, unsigned int port);	/* a stream */
-int listen_on(unsigned int port, int backlog);
+int listen_of(int type, unsigned int port, int backlog);
+int listen_on(unsigned int port, int backlog);		/* for streams */
 void set_limits(int fd, int ms);	/* SO_RCVTIMEO and SO_SNDTIMEO */
 
 const char *errno_name(int err);	/* "0" for 0 */

@@ -4,36 +4,36 @@
  * go around it. What a peer that misbehaves meets is in victim.c.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <linux/vmshm.h>
 
+#include "heirs.h"
 #include "net.h"
+#include "stuck.h"
 #include "victim.h"
 
 static const char usage[] =
 	"usage: traffic serve PORT                 echo, for ever, a process a connection\n"
 	"       traffic echo CID PORT BYTES        send BYTES, get them back, compare\n"
 	"       traffic stream CID PORT SECONDS    the same in both directions at once until the time\n"
-	"                                          is over or the connection; says how each call ended\n"
+	"                                          is over (or SIGUSR1 says so) or the connection; says\n"
+	"                                          how each call ended\n"
 	"       traffic wait CID PORT              poll() an idle connection; says what it saw\n"
 	"       traffic connect CID PORT           connect(); says how it ended\n"
 	"       traffic whom PORT                  says which CID each has who connects\n"
-	"       traffic stuck CID PORT             send() from a page that nobody delivers\n"
-	"       traffic heirs CID PORT COUNT       connections that only a child still has\n"
+	"       traffic stuck CID PORT HOLD        calls whose page nobody delivers, see stuck.h\n"
+	"       traffic heirs CID PORT COUNT       connections that outlive who made them, see heirs.h\n"
+	"       traffic heir FD                    one who has a connection from before exec()\n"
+	"       traffic post CID PORT              a datagram to CID and one to this VM, at once and gone\n"
+	"       traffic sink PORT                  datagrams come in and are forgotten\n"
 	"       traffic hold PORT                  records and datagrams come in, nobody reads them\n"
 	"       traffic full CID PORT              send() and recv() of records, send() of datagrams\n"
 	"                                          that wait; says how each ended\n"
@@ -102,12 +102,20 @@ struct stream {
 	int wrong;			/* a byte was not what was sent */
 };
 
+static volatile sig_atomic_t stream_over;
+
+static void end_stream(int sig)
+{
+	(void)sig;
+	stream_over = 1;
+}
+
 static void *stream_send(void *arg)
 {
 	struct stream *s = arg;
 	char buf[16384];
 
-	while (seconds_now() < s->end) {
+	while (!stream_over && seconds_now() < s->end) {
 		ssize_t n;
 
 		pattern_fill(buf, s->sent, sizeof(buf));
@@ -164,6 +172,7 @@ static int stream(unsigned int cid, unsigned int port, unsigned int seconds)
 		printf("connect %s\n", errno_name(errno));
 		return 1;
 	}
+	signal(SIGUSR1, end_stream);
 	puts("connected");
 	fflush(stdout);
 	if (pthread_create(&sender, NULL, stream_send, &s))
@@ -238,47 +247,57 @@ static int whom(unsigned int port)
 	}
 }
 
-/* The copy into the ring finds a page that a userfaultfd has to deliver. */
-static int stuck(unsigned int cid, unsigned int port)
-{
-	const size_t size = sysconf(_SC_PAGESIZE);
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
-	int uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
-	int fd = connect_to(cid, port);
-	ssize_t n;
-	char *page;
-
-	page = mmap(NULL, 2 * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (fd < 0 || uffd < 0 || page == MAP_FAILED || ioctl(uffd, UFFDIO_API, &api)) {
-		printf("set-up: %s\n", errno_name(errno));
-		return 1;
-	}
-	memset(page, 1, size);
-	reg.range.start = (uintptr_t)page + size;
-	reg.range.len = size;
-	if (ioctl(uffd, UFFDIO_REGISTER, &reg)) {
-		printf("UFFDIO_REGISTER: %s\n", errno_name(errno));
-		return 1;
-	}
-	puts("connected");
-	n = send(fd, page, 2 * size, MSG_NOSIGNAL);
-	printf("send gave %zd %s\n", n, errno_name(n < 0 ? errno : 0));
-	return 0;
-}
-
 /* ---- records and datagrams ---- */
 
-static int hold(unsigned int port)
+static int dgram_at(unsigned int port)
 {
 	struct sockaddr_vmshm at = {
 		.svm_family = AF_VMSHM, .svm_cid = VMSHM_CID_ANY, .svm_port = port
 	};
-	int fd = socket(AF_VMSHM, SOCK_SEQPACKET, 0);
-	int dgram = socket(AF_VMSHM, SOCK_DGRAM, 0);
+	int fd = socket(AF_VMSHM, SOCK_DGRAM, 0);
 
-	if (fd < 0 || dgram < 0 || bind(fd, (struct sockaddr *)&at, sizeof(at)) ||
-	    bind(dgram, (struct sockaddr *)&at, sizeof(at)) || listen(fd, 64)) {
+	return fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof(at)) ? -1 : fd;
+}
+
+static int sink(unsigned int port)
+{
+	int fd = dgram_at(port);
+	char buf[4096];
+
+	if (fd >= 0)
+		puts("ready");
+	while (fd >= 0 && recv(fd, buf, sizeof(buf), 0) >= 0)
+		;
+	printf("sink: %s\n", errno_name(errno));
+	return 1;
+}
+
+/* What was opened for a datagram outlives the process. */
+static int post(unsigned int cid, unsigned int port)
+{
+	const unsigned int cids[] = { cid, VMSHM_CID_LOCAL };
+	int fd = dgram_at(port);
+	char buf[1000] = "";
+
+	for (int i = 0; i < 2; i++) {
+		struct sockaddr_vmshm to = {
+			.svm_family = AF_VMSHM, .svm_cid = cids[i], .svm_port = port
+		};
+
+		if (fd < 0 || sendto(fd, buf, sizeof(buf), 0, (struct sockaddr *)&to,
+				     sizeof(to)) != sizeof(buf)) {
+			printf("to CID %u: %s\n", cids[i], errno_name(errno));
+			return 1;
+		}
+	}
+	return 0;
+}
+
+static int hold(unsigned int port)
+{
+	int fd = listen_of(SOCK_SEQPACKET, port, 64);
+
+	if (fd < 0 || dgram_at(port) < 0) {
 		printf("set-up: %s\n", errno_name(errno));
 		return 1;
 	}
@@ -343,66 +362,6 @@ static int full(unsigned int cid, unsigned int port)
 	return 0;
 }
 
-/* ---- descriptors that outlive the process that made them ---- */
-
-static int heir(int fd)
-{
-	int err;
-
-	usleep(2000);	/* the parent is gone by now */
-	set_limits(fd, 10000);
-	err = echo_check(fd, 20000);
-	if (err)
-		printf("child: %s\n", errno_name(err));
-	return err != 0;
-}
-
-/* Parent connects, child inherits, parent closes or dies; the child goes on. */
-static int heirs(unsigned int cid, unsigned int port, unsigned int count)
-{
-	unsigned int bad = 0;
-
-	for (unsigned int i = 0; i < count; i++) {
-		int status, sync[2];
-		pid_t parent;
-		char byte;
-
-		if (pipe(sync))
-			return 1;
-		parent = fork();
-		if (!parent) {
-			int fd = connect_to(cid, port);
-			pid_t child;
-
-			if (fd < 0) {
-				printf("connect: %s\n", errno_name(errno));
-				_exit(1);
-			}
-			child = fork();
-			if (child) {
-				/* Odd ones are killed, even ones close in order. */
-				if (i & 1)
-					kill(getpid(), SIGKILL);
-				_exit(0);
-			}
-			close(sync[0]);
-			status = heir(fd);
-			byte = status;
-			fflush(stdout);
-			if (write(sync[1], &byte, 1) != 1)
-				_exit(1);
-			_exit(status);
-		}
-		close(sync[1]);
-		waitpid(parent, &status, 0);
-		if (read(sync[0], &byte, 1) != 1 || byte)
-			bad++;
-		close(sync[0]);
-	}
-	printf("%u of %u failed\n", bad, count);
-	return bad != 0;
-}
-
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -421,10 +380,16 @@ int main(int argc, char **argv)
 		return try_connect(number(argv[2]), number(argv[3]));
 	if (!strcmp(what, "whom") && argc == 3)
 		return whom(number(argv[2]));
-	if (!strcmp(what, "stuck") && argc == 4)
-		return stuck(number(argv[2]), number(argv[3]));
+	if (!strcmp(what, "stuck") && argc == 5)
+		return stuck(number(argv[2]), number(argv[3]), number(argv[4]));
 	if (!strcmp(what, "heirs") && argc == 5)
 		return heirs(number(argv[2]), number(argv[3]), number(argv[4]));
+	if (!strcmp(what, "heir") && argc == 3)
+		return heir(number(argv[2]));
+	if (!strcmp(what, "post") && argc == 4)
+		return post(number(argv[2]), number(argv[3]));
+	if (!strcmp(what, "sink") && argc == 3)
+		return sink(number(argv[2]));
 	if (!strcmp(what, "hold") && argc == 3)
 		return hold(number(argv[2]));
 	if (!strcmp(what, "full") && argc == 4)

@@ -4,8 +4,9 @@
 # An ivshmem device of a running VM, pulled out and put in again: what QEMU is
 # told and in which order (qmp-unplug says why). The chardev goes with the
 # device: QEMU keeps a connection to the server that a second device can't use.
-# The peer's VM stands still meanwhile: a doorbell that arrives just when QEMU
-# 7.2 takes the device apart calls a handler that runs on freed memory (TCG).
+# Without KVM the peer's VM stands still meanwhile: a doorbell that arrives just when
+# QEMU 7.2 takes the device apart calls a handler that runs on freed memory. With KVM
+# the kernel delivers doorbells, and the peer goes on ringing.
 
 # The segment that VM $1 shares with VM $2.
 segment_with() {
@@ -17,14 +18,17 @@ segment_with() {
 }
 
 cmd_unplug() {
-	local vm=$1 segment status
+	local vm=$1 segment status paused=
 	vm_pid "$vm" >/dev/null || die "VM $vm is not running"
 	segment=$(segment_with "$vm" "${2:?unplug VM PEER: which peer?}") || exit 1
 	grep -qsx "$segment" "$LABDIR/$vm/segments" || die "VM $vm has no device for segment $segment"
-	if vm_pid "$2" >/dev/null; then lab_qmp "$2" stop >/dev/null; fi
+	if [[ $ACCEL != kvm ]] && vm_pid "$2" >/dev/null; then
+		paused=1
+		lab_qmp "$2" stop >/dev/null
+	fi
 	"$TOP/tools/lab/qmp-unplug" "$RUN/$vm/qmp.sock" "shm-$segment" "chr-$segment"
 	status=$?
-	if vm_pid "$2" >/dev/null; then lab_qmp "$2" cont >/dev/null; fi
+	[[ -z $paused ]] || lab_qmp "$2" cont >/dev/null
 	((status == 0)) || exit 1
 	sed -i "/^$segment\$/d" "$LABDIR/$vm/segments"
 }

@@ -356,6 +356,33 @@ static void shutdown_server(void)
 }
 
 /*
+ * A socket that shut down reading before anybody had sent to it: at the latest the
+ * datagrams after the first are told so. Where nobody looks they fill the ring.
+ */
+static void shut_before_client(void)
+{
+	int fd = socket_of(SOCK_DGRAM);
+	int sent = 0;
+
+	barrier("shut");
+	while (sent < 100 && send_to(fd, 0, "x", 1, 0) == 1) {
+		sent++;
+		sleep_ms(10);
+	}
+	EQUAL(sent == 100 ? 0 : errno, EPIPE);
+	barrier("done");
+}
+
+static void shut_before_server(void)
+{
+	int fd = dgram_on(0);
+
+	FAILS(shutdown(fd, SHUT_RD), ENOTCONN);
+	barrier("shut");
+	barrier("done");
+}
+
+/*
  * One thread waits for room, another one shuts down: the wait is over, and what
  * it had to send stays unsent when there is room.
  */
@@ -720,6 +747,8 @@ static const struct test_case cases[] = {
 	  receivers_client, receivers_server, .flags = VMSHM_ONLY },
 	{ "shutdown", "shutdown on either side: EPIPE without a signal, end of file",
 	  shutdown_client, shutdown_server, .flags = VMSHM_ONLY },
+	{ "shut_before", "shutdown before the first datagram: EPIPE, too",
+	  shut_before_client, shut_before_server, .flags = VMSHM_ONLY },
 	{ "shut_waiting", "shutdown by another thread ends a wait for room: EPIPE, nothing sent",
 	  shut_waiting_client, shut_waiting_server, .flags = VMSHM_ONLY },
 	{ "close", "the receiver closes: a sender that waits gets ECONNREFUSED; a successor",

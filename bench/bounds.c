@@ -229,11 +229,11 @@ static void ring_on_demand(void)
 		if (fd < 0)
 			die("accept");
 		while (recv(fd, &word, 1, 0) == 1) {
-			double next = now();
-
+			/* Never sooner to make up for a delay: that would be a storm. */
 			while (recv(fd, &word, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN) {
+				double next = now() + RING_US / 1e6;
+
 				ring_once();
-				next += RING_US / 1e6;
 				while (now() < next)
 					;
 			}

@@ -74,8 +74,8 @@ class Windows:
 class Traced(Lab):
     """A lab whose VMs trace themselves."""
 
-    def __init__(self, kernel):
-        super().__init__("layers-trace", KERNEL=kernel, CPUS="1", CMDLINE="nokaslr")
+    def __init__(self, kernel, net):
+        super().__init__("layers-trace", KERNEL=kernel, NET=net, CPUS="1", CMDLINE="nokaslr")
 
     def prepare(self):
         """The tracer's settings, in both VMs."""

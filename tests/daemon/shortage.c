@@ -276,8 +276,8 @@ static void flight_used_up(void)
 	d.descriptors = 256;
 	daemon_config(&d, MEMBERS_AB "segments = ( " COUPLE_AB " );\n");
 	daemon_run(&d, NULL);
-	need(soon(daemon_said(&d, "vmshmd: ready")) && fake_join(&a, &d, "a-b", "a", 2, 2),
-	     "a is not served");
+	need(soon(daemon_said(&d, "vmshmd: ready")), "the daemon is not ready; see %s", d.log);
+	need(fake_join(&a, &d, "a-b", "a", 2, 2), "a is not served; see %s", d.log);
 	pid = fill_flight(&release);
 	socket = fake_connect(&d, "a-b", "b");
 	ok(soon(daemon_said(&d, "member b: sending waits: Too many references")),

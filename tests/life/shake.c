@@ -23,7 +23,7 @@
 #include "net.h"
 #include "survive.h"
 
-#define BEFORE_KILL_US	20000	/* at most */
+#define BEFORE_KILL_US	40000	/* at most */
 #define GONE_S		2.0
 #define LOCAL_PORT	7400
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
@@ -48,7 +48,7 @@ static unsigned int below(unsigned int n)
 static void connects(const struct task *t)
 {
 	for (;;) {
-		int fd = connect_of(t->type, t->cid, t->port);
+		int fd = connect_of(t->type, t->cid, SURVIVE_ECHO(t->port, t->type));
 
 		if (fd < 0)
 			continue;
@@ -66,7 +66,7 @@ static size_t most(const struct task *t)
 static void sends(const struct task *t)
 {
 	static char buf[1 << 20];
-	int fd = connect_of(t->type, t->cid, t->port);
+	int fd = connect_of(t->type, t->cid, SURVIVE_ECHO(t->port, t->type));
 
 	/* Nobody reads the echo: soon a connection stops in a full ring. */
 	while (send(fd, buf, 1 + below(most(t)), MSG_NOSIGNAL) > 0)
@@ -77,7 +77,7 @@ static void sends(const struct task *t)
 static void receives(const struct task *t)
 {
 	char buf[65536];
-	int fd = connect_of(t->type, t->cid, t->port);
+	int fd = connect_of(t->type, t->cid, SURVIVE_ECHO(t->port, t->type));
 
 	/* The other side does not wait for ever to echo a datagram. */
 	if (t->type == SOCK_DGRAM)
@@ -101,7 +101,7 @@ static void closes(const struct task *t)
 	char buf[20000];
 
 	for (;;) {
-		int fd = connect_of(t->type, t->cid, t->port);
+		int fd = connect_of(t->type, t->cid, SURVIVE_ECHO(t->port, t->type));
 
 		if (fd < 0)
 			continue;
@@ -133,7 +133,7 @@ static void accept_all(const struct task *t, int fd)
 /* The other VM connects to it. */
 static void accepts(const struct task *t)
 {
-	accept_all(t, listen_of(t->type, SURVIVE_ACCEPT(t->port), 4));
+	accept_all(t, listen_of(t->type, SURVIVE_ACCEPT(t->port, t->type), 4));
 }
 
 /* A child connects to it. */

@@ -40,7 +40,7 @@ static void judge(const char *what, int err)
 
 static void echo_connections(int type, unsigned int port)
 {
-	int fd = listen_of(type, port, 128);
+	int fd = listen_of(type, SURVIVE_ECHO(port, type), 128);
 
 	for (;;) {
 		int conn = accept(fd, NULL, NULL);
@@ -135,7 +135,7 @@ int survive(unsigned int cid, unsigned int port)
 			_exit(1);
 		}
 		if (child()) {
-			connect_again_and_again(types[i], cid, SURVIVE_ACCEPT(port));
+			connect_again_and_again(types[i], cid, SURVIVE_ACCEPT(port, types[i]));
 			_exit(1);
 		}
 	}

@@ -42,6 +42,7 @@ def main():
     if kind != "zeroed":
         fill(memfd, {"major": (MAJOR + 1) << 16, "minor": MAJOR << 16}[kind], vectors)
     bells = {ident: [os.eventfd(0) for _ in range(vectors)] for _, _, ident in VMS}
+    os.makedirs(folder, exist_ok=True)  # vmshmd takes its own away
     os.chdir(folder)  # the whole path may be too long for a socket
     paths = {f"{name}.sock": ident for name, _, ident in VMS}
     select = selectors.DefaultSelector()
@@ -57,6 +58,7 @@ def main():
     def end(*_):
         for path in paths:
             os.unlink(path)
+        os.rmdir(folder)
         sys.exit(0)
 
     signal.signal(signal.SIGTERM, end)

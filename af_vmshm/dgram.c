@@ -481,6 +481,8 @@ static bool arm_all(struct vmshm_sock *vs, bool beyond)
 		u64 lowat = beyond ? vmshm_end_readable(end) + 1 : 1;
 
 		look |= vmshm_end_arm_rx(end, lowat) && vmshm_end_readable(end);
+		/* One that is over is left, or its ring stays while nobody sends. */
+		look |= READ_ONCE(end->done_received) || !READ_ONCE(end->rx_open);
 	}
 	spin_unlock(&vs->aq_lock);
 	return look;

@@ -74,7 +74,7 @@ demo: packages ## two VMs, a file over AF_VMSHM and over virtio-net, and a table
 test: packages ## all tests; T=name for those whose name matches, KERNEL=6.1, 6.12 or debug for one kernel
 	@BUILD=$(BUILD) tests/run
 
-test-kvm-nested: packages ## the socket tests and unplugging under real KVM inside an emulated VM, and what KVM does for a message (12 min)
+test-kvm-nested: packages ## the socket tests and unplugging under real KVM inside an emulated VM, and what KVM does for a message (20 min)
 	@BUILD=$(BUILD) tests/kvm-nested/run
 
 # Hours of samples are reported even if some of them failed; that they did is the

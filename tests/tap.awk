@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Reads TAP from a suite: shows failures at once and progress now and then, and
-# writes "passed failed skipped" to the file RESULT. A plan that is missing or
-# does not fit counts as a failure. SUITE names the suite.
+# writes "passed failed skipped" to the file RESULT and what failed to FAILURES, a
+# line each. A plan that is missing or does not fit counts as a failure. SUITE names
+# the suite.
 
 function show(text) {
 	print text
 	fflush()
+}
+
+function fail(what) {
+	failed++
+	show("  " SUITE ": " what)
+	print SUITE ": " what >>FAILURES
 }
 
 /^(not )?ok([ \t]|$)/ {
@@ -16,8 +23,7 @@ function show(text) {
 	else if (/^ok/)
 		passed++
 	else {
-		failed++
-		show("  " SUITE ": " $0)
+		fail($0)
 		failing = 1
 		next
 	}
@@ -41,19 +47,16 @@ function show(text) {
 
 /^Bail out!/ {
 	bailed = 1
-	failed++
-	show("  " SUITE ": " $0)
+	fail($0)
 }
 
 BEGIN { shown = systime() }
 
 END {
 	if (!bailed && plans != 1) {
-		failed++
-		show("  " SUITE ": " (plans ? "more than one plan line" : "ended without a plan line"))
+		fail(plans ? "more than one plan line" : "ended without a plan line")
 	} else if (!bailed && plan != n) {
-		failed++
-		show("  " SUITE ": planned " plan " tests, ran " n + 0)
+		fail("planned " plan " tests, ran " n + 0)
 	}
 	print passed + 0, failed + 0, skipped + 0 >RESULT
 }

@@ -73,16 +73,22 @@ void close_streams(const struct test *test, struct stream *streams, struct side 
 /*
  * Page-aligned, each page touched, and every message from nearly the same memory:
  * what is measured is the socket, not page faults. Nearly: where the buffer lies
- * against the ring decides how fast TCG copies (its direct-mapped TLB), so the
- * place moves on by a page every few messages, and no run has a lucky one.
+ * against the ring decides how fast TCG copies (its direct-mapped TLB of 256 pages
+ * or more), so the place moves on by a page every few messages, and every run has
+ * each place that there is.
  */
-#define MOVE_PAGES	32
-#define MOVE_AFTER	64	/* messages, a power of two */
+#define MOVE_PAGES	256
 #define MOVE_BYTES	4096
+#define MOVE_AFTER	64		/* messages, of small ones */
+#define MOVE_AFTER_BYTES	65536	/* of large ones */
 
-static size_t place(uint64_t messages)
+static size_t place(const struct stream *s)
 {
-	return messages / MOVE_AFTER % MOVE_PAGES * MOVE_BYTES;
+	size_t len = s->test->len, after = MOVE_AFTER;
+
+	if (len > MOVE_AFTER_BYTES / MOVE_AFTER)
+		after = len < MOVE_AFTER_BYTES ? MOVE_AFTER_BYTES / len : 1;
+	return s->messages / after % MOVE_PAGES * MOVE_BYTES;
 }
 
 void *message_buffer(size_t len)
@@ -127,7 +133,7 @@ static void send_messages(struct stream *s, const char *buf)
 
 	while (!stop && s->bytes < s->share) {
 		want = s->share - s->bytes < len ? s->share - s->bytes : len;
-		n = send(s->fd, buf + place(s->messages), want, MSG_NOSIGNAL);
+		n = send(s->fd, buf + place(s), want, MSG_NOSIGNAL);
 		if (n < 0) {
 			snprintf(s->error, sizeof(s->error), "stream %u: send: %s", s->nr,
 				 strerror(errno));
@@ -143,7 +149,7 @@ static void receive_messages(struct stream *s, char *buf)
 {
 	ssize_t n;
 
-	while ((n = recv(s->fd, buf + place(s->messages), s->test->len, 0)) > 0) {
+	while ((n = recv(s->fd, buf + place(s), s->test->len, 0)) > 0) {
 		s->bytes += n;
 		s->messages++;
 	}

@@ -19,9 +19,8 @@
  *   chan->mutex          handshake, control messages, starting connects
  *   vmshm_table_lock     bound sockets, list of sockets
  *   sock->aq_lock        a listener's queue of ends, a datagram socket's
- *   lanes_lock, lane->lock   who sends datagrams where, who watches (lane.c);
- *                        the second one is taken in hard interrupts
  *   end->tx_mutex, end->rx_mutex   the pieces of one record (not for streams)
+ *   lanes_lock           who sends datagrams where (lane.c)
  *   end->lock            state of an end and what the socket shows of it
  *   end->tx_lock         the producer's view of the peer's ring; a copy runs
  *                        under it with page faults disabled, so it is bounded
@@ -29,6 +28,8 @@
  *   chan->ctl_lock       outgoing control queue
  *   chan->pend_tx_lock   outgoing pending queue
  *   chan->pend_rx_lock   incoming pending queue; taken in hard interrupts
+ *   lane->lock           who watches a lane (lane.c); likewise, and on the
+ *                        loopback bus by who rings, under tx_mutex or aq_lock
  *
  * References
  *

@@ -46,7 +46,7 @@
 #define VMSHM_F_DRAIN		(1ULL << 17)	/* heeds vmshm_member.drain */
 
 /* vmshm_header.flags */
-#define VMSHM_SEG_GROUP		(1U << 0)	/* shared by more than one couple */
+#define VMSHM_SEG_GROUP		(1U << 0)	/* IDs are as in a group; more than one couple may share it */
 
 struct vmshm_header {
 	u64 magic;		/* VMSHM_MAGIC, written last */
@@ -119,7 +119,7 @@ struct vmshm_side {
 	u64 features;		/* VMSHM_F_* */
 	u32 abi_version;
 	u32 state;		/* VMSHM_SIDE_* */
-	u64 heartbeat;		/* counts up when keepalive is on, else 0 */
+	u64 heartbeat;		/* for a keepalive, which no version has: 0 */
 	u8 reserved0[VMSHM_LINE - 40];
 	/* Producer's words of the queues in this area. */
 	u32 ctl_prod;		/* free-running */

@@ -150,10 +150,10 @@ static int destination(struct socket *sock, struct msghdr *msg, u32 *cid, u32 *p
 
 /*
  * The lane to a destination, open, with a reference.  @open: jiffies that it
- * may take to open at the most.
+ * may take to open at the most.  @unwatched: see vmshm_dgram_sendmsg().
  */
 static struct vmshm_end *open_lane(struct vmshm_sock *vs, u32 cid, u32 port, long *open,
-				   long *timeo)
+				   long *timeo, bool *unwatched)
 {
 	struct vmshm_chan *ch = vmshm_chan_to(cid);
 	bool own_cid = cid != VMSHM_CID_LOCAL;
@@ -193,7 +193,7 @@ static struct vmshm_end *open_lane(struct vmshm_sock *vs, u32 cid, u32 port, lon
 	}
 	if (err && err != -EPIPE) {
 		if (err != -EAGAIN)
-			vmshm_lane_unwatch(vs, end);
+			*unwatched |= vmshm_lane_unwatch(vs, end);
 		vmshm_end_put(end);
 		return ERR_PTR(err);
 	}
@@ -255,6 +255,7 @@ int vmshm_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 	long open = READ_ONCE(vs->connect_timeout);
 	struct vmshm_end *end;
 	u32 cid = 0, port = 0;
+	bool unwatched = false;
 	long timeo, err;
 	bool over;
 
@@ -263,7 +264,7 @@ int vmshm_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 		return err;
 	timeo = sock_sndtimeo(sk, msg->msg_flags & MSG_DONTWAIT);
 	for (;;) {
-		end = open_lane(vs, cid, port, &open, &timeo);
+		end = open_lane(vs, cid, port, &open, &timeo, &unwatched);
 		if (IS_ERR(end)) {
 			err = PTR_ERR(end);
 			break;
@@ -272,7 +273,7 @@ int vmshm_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 			err = send_through(sk, end, msg, len, &timeo);
 		} while (err == -EAGAIN && timeo);
 		if (err != -EAGAIN)
-			vmshm_lane_unwatch(vs, end);
+			unwatched |= vmshm_lane_unwatch(vs, end);
 		/* Another thread may just be closing it, and not have said so. */
 		if (err == -EPIPE && (READ_ONCE(end->reset) || !READ_ONCE(end->tx_open)))
 			vmshm_lane_over(end);
@@ -296,6 +297,9 @@ int vmshm_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 	/* Also after an error: what was to be waited for is over. */
 	if (err != -EAGAIN && READ_ONCE(vs->told_again))
 		WRITE_ONCE(vs->told_again, false);
+	/* Somebody who asks only once may wait for what this call had no need to. */
+	if (unlikely(unwatched))
+		sk->sk_write_space(sk);
 	if (err)
 		return err;
 	WRITE_ONCE(vs->dgrams.tx_bytes, vs->dgrams.tx_bytes + len);
@@ -435,7 +439,21 @@ static bool has_datagram(struct vmshm_sock *vs, struct vmshm_end *end)
 	return false;
 }
 
-/* The next end that has a datagram, with a reference; each gets its turn. */
+/* It had its turn: the others come first. */
+static void to_the_tail(struct vmshm_sock *vs, struct vmshm_end *end)
+{
+	if (READ_ONCE(vs->sk.sk_ack_backlog) < 2)
+		return;
+	spin_lock(&vs->aq_lock);
+	if (!list_empty(&end->node))
+		list_move_tail(&end->node, &vs->accept_queue);
+	spin_unlock(&vs->aq_lock);
+}
+
+/*
+ * The next end that has a datagram, with a reference.  It stays the next one until
+ * one was taken from it: a look (poll(), MSG_PEEK, SIOCINQ) is not its turn.
+ */
 static struct vmshm_end *next_ready(struct vmshm_sock *vs)
 {
 	unsigned int n = READ_ONCE(vs->sk.sk_ack_backlog);
@@ -444,15 +462,14 @@ static struct vmshm_end *next_ready(struct vmshm_sock *vs)
 	while (n--) {
 		spin_lock(&vs->aq_lock);
 		end = list_first_entry_or_null(&vs->accept_queue, struct vmshm_end, node);
-		if (end) {
+		if (end)
 			refcount_inc(&end->ref);
-			list_move_tail(&end->node, &vs->accept_queue);
-		}
 		spin_unlock(&vs->aq_lock);
 		if (!end)
 			break;
 		if (has_datagram(vs, end))
 			return end;
+		to_the_tail(vs, end);
 		vmshm_end_put(end);
 	}
 	return NULL;
@@ -513,7 +530,7 @@ static long wait_datagram(struct sock *sk, long *timeo)
 
 	if (!*timeo && !(is_watched(sk) && arm_all(vs, false)))
 		return -EAGAIN;
-	if (signal_pending(current))
+	if (*timeo && signal_pending(current))
 		return sock_intr_errno(*timeo);
 	cond_resched();
 	if (*timeo && vmshm_busy_poll(vs, &vs->spin, may_be_ready, vs, &vs->dgrams)) {
@@ -600,11 +617,17 @@ int vmshm_dgram_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int
 		if (end) {
 			err = receive(vs, end, msg, len, flags, timeo);
 			trace_vmshm_recv(end->chan->peer_cid, end->id, len, err);
+			if (err >= 0 && !(flags & MSG_PEEK)) {
+				to_the_tail(vs, end);
+				/* As rx_signal(). */
+				if (unlikely(sock_flag(sk, SOCK_FASYNC)) && arm_all(vs, true))
+					sk->sk_data_ready(sk);
+			}
 			vmshm_end_put(end);
 			if (err != -EAGAIN)
 				return err;
 			/* A peer that has us look again and again holds up nobody but us. */
-			if (signal_pending(current))
+			if (timeo && signal_pending(current))
 				return sock_intr_errno(timeo);
 			cond_resched();
 		}

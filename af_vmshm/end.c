@@ -365,6 +365,7 @@ void vmshm_end_kill(struct vmshm_end *end)
 	end->done_sent = true;
 	end->done_received = true;
 	spin_unlock(&end->lock);
+	tell_change(end);	/* who was told of the reset and saw no end yet */
 	if (open)
 		untable(end);
 	else
@@ -425,8 +426,7 @@ void vmshm_end_peer_done(struct vmshm_end *end, bool reset)
 	end->done_received = true;
 	end->peer_shutdown |= SHUTDOWN_MASK;
 	spin_unlock(&end->lock);
-	if (!reset)
-		tell_change(end);
+	tell_change(end);
 	if (end->lane)
 		vmshm_lane_over(end);
 	say_done(end, false);

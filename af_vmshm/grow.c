@@ -72,6 +72,12 @@ static struct vmshm_grown *grown_alloc(struct vmshm_end *end, u32 order, u32 rec
 	return g;
 }
 
+/* What a ring says that was not followed to: TAKEN is of the one that is read. */
+static u32 flags_ahead(const struct vmshm_end *end)
+{
+	return end->cons.flags & ~VMSHM_RING_TAKEN;
+}
+
 /**
  * vmshm_end_grow - let the peer send more before the socket reads
  * @end: of a connected socket
@@ -114,7 +120,7 @@ int vmshm_end_grow(struct vmshm_end *end, const struct vmshm_sock *vs)
 	}
 	spin_lock(&end->rx_lock);
 	spin_lock(&ch->ctl_lock);
-	vmshm_store(&g->hdr->cons_flags, end->cons.flags);
+	vmshm_store(&g->hdr->cons_flags, flags_ahead(end));
 	list_add_tail(&g->node, &end->rx_next);
 	spin_unlock(&ch->ctl_lock);
 	spin_unlock(&end->rx_lock);
@@ -158,7 +164,10 @@ bool vmshm_rx_has_moved(struct vmshm_end *end)
 bool vmshm_rx_follow(struct vmshm_end *end)
 {
 	struct vmshm_chan *ch = end->chan;
+	struct vmshm_ring_hdr *hdr = end->rx_hdr;
 	u32 flags = end->cons.flags;
+	u32 order = end->rx_order;
+	u64 off = end->rx_off;
 	struct vmshm_grown *g;
 
 	/* The flag before the index: after MOVED, the index that is read is the last. */
@@ -169,8 +178,6 @@ bool vmshm_rx_follow(struct vmshm_end *end)
 	list_del(&g->node);
 	spin_unlock(&ch->ctl_lock);
 
-	/* Nobody writes into it any more; looks from beside are under RCU. */
-	vmshm_ring_put(ch, end->rx_hdr, end->rx_off, end->rx_order);
 	end->rx_hdr = g->hdr;
 	end->rx_off = g->off;
 	end->rx_order = g->order;
@@ -180,6 +187,8 @@ bool vmshm_rx_follow(struct vmshm_end *end)
 	vmshm_cons_set_flags(&end->cons, flags | VMSHM_RING_TAKEN);
 	vmshm_cons_arm(&end->cons, 1);
 	write_seqcount_end(&end->rx_seq);
+	/* Nobody writes into it any more; who looks from beside does so under RCU. */
+	vmshm_ring_put(ch, hdr, off, order);
 	/* What the peer said meanwhile it said in the new ring. */
 	WRITE_ONCE(end->attention, 1);
 	kfree(g);
@@ -193,7 +202,7 @@ void vmshm_rx_set_flags(struct vmshm_end *end, u32 flags)
 
 	vmshm_cons_set_flags(&end->cons, flags);
 	list_for_each_entry(g, &end->rx_next, node)
-		vmshm_store_release(&g->hdr->cons_flags, end->cons.flags);
+		vmshm_store_release(&g->hdr->cons_flags, flags_ahead(end));
 	vmshm_mb();	/* the doorbell that follows finds the flag set */
 }
 
@@ -261,6 +270,7 @@ u64 vmshm_tx_unread(const struct vmshm_end *end)
 bool vmshm_end_move(struct vmshm_end *end, struct vmshm_ring_hdr *hdr, u32 order)
 {
 	bool moved = false, lie = false;
+	struct vmshm_prod behind;
 	struct sock *sk;
 
 	/* Not in the middle of a record. */
@@ -273,13 +283,15 @@ bool vmshm_end_move(struct vmshm_end *end, struct vmshm_ring_hdr *hdr, u32 order
 	if (moved) {
 		/* All that is written is published; it goes on behind that. */
 		end->tx_behind = vmshm_tx_unread(end);
-		vmshm_prod_set_flags(&end->prod, VMSHM_RING_MOVED);
+		behind = end->prod;
 		write_seqcount_begin(&end->tx_seq);
 		vmshm_prod_init(&end->prod, hdr, order);
 		end->tx_mark = end->prod.size / 4;
 		if (end->sock_type != SOCK_STREAM)
 			vmshm_record_tx_init(end);
 		write_seqcount_end(&end->tx_seq);
+		/* The peer may free it now: nobody here looks at it any more. */
+		vmshm_prod_set_flags(&behind, VMSHM_RING_MOVED);
 	}
 	spin_unlock(&end->tx_lock);
 	mutex_unlock(&end->tx_mutex);

@@ -16,7 +16,8 @@
 #include "vmshm.h"
 
 #define LANE_BITS	8
-#define OPENING_MOST	1024	/* of a channel, at a time: nobody answers, it seems */
+#define LANES_MOST	4096	/* of a channel, those included of which the peer never says DONE */
+#define OPENING_MOST	1024	/* of those, at a time: nobody answers, it seems */
 #define WATCHES_OF_SOCK	256
 #define WATCHES_OF_LANE	1024
 
@@ -96,6 +97,7 @@ static struct vmshm_end *lane_alloc(struct vmshm_chan *ch, u32 port, bool own_ci
 		kfree(lane);
 		return NULL;
 	}
+	atomic_inc(&ch->lanes);
 	lane->end = end;
 	init_waitqueue_head(&lane->wait);
 	spin_lock_init(&lane->lock);
@@ -111,6 +113,7 @@ static struct vmshm_end *lane_alloc(struct vmshm_chan *ch, u32 port, bool own_ci
 /* With the last reference of its end. */
 void vmshm_lane_free(struct vmshm_end *end)
 {
+	atomic_dec(&end->chan->lanes);
 	kfree_rcu(end->lane, rcu);
 }
 
@@ -131,7 +134,8 @@ struct vmshm_end *vmshm_lane_get(struct vmshm_chan *ch, u32 port, bool own_cid)
 	rcu_read_unlock();
 	if (end)
 		return end;
-	if (atomic_read(&ch->lanes_opening) >= OPENING_MOST)
+	if (atomic_read(&ch->lanes) >= LANES_MOST ||
+	    atomic_read(&ch->lanes_opening) >= OPENING_MOST)
 		return ERR_PTR(-ENOBUFS);
 	end = lane_alloc(ch, port, own_cid);
 	if (!end)
@@ -428,10 +432,10 @@ int vmshm_lane_watch(struct vmshm_sock *vs, struct vmshm_end *end)
 	return err;
 }
 
-/* The socket need not hear of this lane any more.  May sleep. */
-void vmshm_lane_unwatch(struct vmshm_sock *vs, const struct vmshm_end *end)
+/* The socket need not hear of this lane any more.  Was it to?  May sleep. */
+bool vmshm_lane_unwatch(struct vmshm_sock *vs, const struct vmshm_end *end)
 {
-	unwatch_one(vs, end, find_watch);
+	return unwatch_one(vs, end, find_watch);
 }
 
 /* Nor of those whose place this lane took. */

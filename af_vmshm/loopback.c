@@ -30,6 +30,7 @@ struct lo_side {
 static struct lo_side *sides[2];
 static void *lo_areas;
 static atomic64_t lo_bytes;
+static atomic64_t lo_leaving;	/* not in use any more, and not free yet */
 
 static struct lo_side *side_of(struct vmshm_chan *ch)
 {
@@ -50,6 +51,9 @@ static struct vmshm_ring_hdr *lo_ring_alloc(struct vmshm_chan *ch, u32 order, u6
 	u32 index;
 
 	if (used >= limit || !vmshm_ring_affordable(order, limit - used, limit))
+		return NULL;
+	/* Who opens and closes faster than RCU lets go of memory has twice the limit. */
+	if (used + atomic64_read(&lo_leaving) + bytes > 2 * limit)
 		return NULL;
 	if (atomic64_add_return(bytes, &lo_bytes) > limit)
 		goto unaccount;
@@ -79,6 +83,7 @@ static void ring_work(struct work_struct *work)
 	struct lo_ring *ring = container_of(to_rcu_work(work), struct lo_ring, work);
 
 	vfree(ring->hdr);
+	atomic64_sub(vmshm_ring_bytes(ring->order), &lo_leaving);
 	kfree(ring);
 }
 
@@ -87,6 +92,7 @@ static void lo_ring_free(struct vmshm_chan *ch, struct vmshm_ring_hdr *hdr, u64 
 {
 	struct lo_ring *ring = xa_erase(&side_of(ch)->rings, off / VMSHM_PAGE);
 
+	atomic64_add(vmshm_ring_bytes(order), &lo_leaving);
 	atomic64_sub(vmshm_ring_bytes(order), &lo_bytes);
 	INIT_RCU_WORK(&ring->work, ring_work);
 	queue_rcu_work(vmshm_wq, &ring->work);

@@ -164,7 +164,8 @@ static int fault_in(struct iov_iter *iter, size_t done, size_t left, bool writea
 	iov_iter_revert(iter, done);
 	if (bad == left)
 		return -EFAULT;
-	if (signal_pending(current))
+	/* A call that may not wait is not interrupted, either. */
+	if (timeo ? signal_pending(current) : fatal_signal_pending(current))
 		return sock_intr_errno(timeo);
 	cond_resched();
 	return 0;

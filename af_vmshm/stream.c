@@ -64,6 +64,17 @@ out:
 	return done;
 }
 
+/*
+ * A call that may not wait goes on while its ring has room or bytes, which can be
+ * gigabytes: others have the CPU in between, and a kill ends it.  No other signal
+ * does: it would be interrupted without having waited.
+ */
+static bool pass_by(void)
+{
+	cond_resched();
+	return fatal_signal_pending(current);
+}
+
 int vmshm_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 {
 	struct sock *sk = sock->sk;
@@ -97,6 +108,8 @@ int vmshm_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 			done += n;
 			if (timeo)
 				vmshm_turn_tx(sk, end, n);
+			else if (done < len && pass_by())
+				break;
 			if (done < len)
 				err = tx_error(sk, end);
 			continue;
@@ -106,7 +119,7 @@ int vmshm_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 
 			if (fault_in_iov_iter_readable(&msg->msg_iter, page) == page)
 				err = -EFAULT;
-			else if (signal_pending(current))
+			else if (timeo ? signal_pending(current) : pass_by())
 				err = sock_intr_errno(timeo);
 			continue;
 		}
@@ -285,6 +298,8 @@ int vmshm_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, in
 			done += n;
 			if (timeo)
 				vmshm_turn_rx(end, n);
+			else if (done < len && pass_by())
+				break;
 			/* All there was, and enough: no second look unless one is owed. */
 			if (drained && done >= target && !is_watched(sk))
 				break;
@@ -298,7 +313,7 @@ int vmshm_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, in
 			if (vmshm_iter_sleeps(&msg->msg_iter) ||
 			    fault_in_iov_iter_writeable(&msg->msg_iter, page) == page)
 				err = -EFAULT;
-			else if (signal_pending(current))
+			else if (timeo ? signal_pending(current) : pass_by())
 				err = sock_intr_errno(timeo);
 			else
 				continue;

@@ -148,6 +148,7 @@ struct vmshm_chan {
 	u32 next_id;
 	u32 next_gen;
 	atomic_t nr_ends;
+	atomic_t lanes;
 	atomic_t lanes_opening;
 
 	spinlock_t ctl_lock;		/* the outgoing control queue */
@@ -445,7 +446,7 @@ bool vmshm_lane_is_over(struct vmshm_end *end);
 int vmshm_lane_state(struct vmshm_end *end);
 long vmshm_lane_wait(struct sock *sk, struct vmshm_end *end, u64 want, u32 spin_ns, long *timeo);
 int vmshm_lane_watch(struct vmshm_sock *vs, struct vmshm_end *end);
-void vmshm_lane_unwatch(struct vmshm_sock *vs, const struct vmshm_end *end);
+bool vmshm_lane_unwatch(struct vmshm_sock *vs, const struct vmshm_end *end);
 void vmshm_lane_unwatch_stale(struct vmshm_sock *vs, const struct vmshm_end *end);
 void vmshm_lane_unwatch_all(struct vmshm_sock *vs);
 struct vmshm_end *vmshm_lane_failed(struct vmshm_sock *vs, struct vmshm_chan *ch, u32 port,

@@ -46,7 +46,8 @@
 #define VMSHM_F_DRAIN		(1ULL << 17)	/* heeds vmshm_member.drain */
 
 /* vmshm_header.flags */
-#define VMSHM_SEG_GROUP		(1U << 0)	/* IDs are as in a group; more than one couple may share it */
+/* IDs are as in a group: more than one couple may share it. */
+#define VMSHM_SEG_GROUP		(1U << 0)
 
 struct vmshm_header {
 	u64 magic;		/* VMSHM_MAGIC, written last */

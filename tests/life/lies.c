@@ -365,6 +365,25 @@ static void never_done(struct peer *p)
 			p->conns[i].state = CONN_FREE;
 }
 
+/* Who sends datagrams opens one lane after the other, and is rid of none. */
+static void lanes_never_done(struct peer *p)
+{
+	for (u32 i = 0; i < CONNS; i++) {
+		struct conn *c = &p->conns[i];
+
+		if (c->state != CONN_OPEN || c->type != SOCK_DGRAM || c->lane)
+			continue;
+		/* Open there, then reset there, and only then another one's. */
+		c->sent++;
+		if (c->sent == 3) {
+			vmshm_store_release(&c->cons.hdr->cons_flags, VMSHM_RING_RESET);
+			peer_pend(p, c->peer_id | VMSHM_PEND_SPACE);
+		} else if (c->sent == 20) {
+			c->state = CONN_FREE;
+		}
+	}
+}
+
 /* ---- queues ---- */
 
 static void ctl_prod_jumps(struct peer *p)
@@ -504,6 +523,7 @@ const struct lie lies[] = {
 	{ "control messages replayed", replay, 0, false },
 	{ "more CONNECTs than credits", connect_flood, 1000, false },
 	{ "connections that are never DONE", never_done, 20000, false },
+	{ "lanes that are over at once and never DONE", lanes_never_done, 1000, false },
 	{ "the control queue's producer jumps", ctl_prod_jumps, 20000, false },
 	{ "the control queue's consumer lies", ctl_cons_lies, 1000, false },
 	{ "the control queue is never read", ctl_never_read, 0, false },

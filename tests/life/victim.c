@@ -25,7 +25,9 @@
 #define LIMIT_MS	1000	/* SO_RCVTIMEO, SO_SNDTIMEO; a connect has 2000 */
 #define CALL_MOST	8	/* s: a call has hung; VMs may have a fraction of a core */
 #define CLIENTS		5	/* the last two send records and datagrams */
+#define OTHERS		4	/* a listener, the two sides inside this VM, one that sprays */
 #define INSIDE_PORT	7	/* above the victim's own port */
+#define SPRAYED_PORT	50	/* likewise, of the peer */
 
 struct outcomes {
 	unsigned long connects, refused, rounds, intact, failed;
@@ -184,6 +186,18 @@ static void inside_client(struct outcomes *o, unsigned int port, double end)
 	}
 }
 
+/* Sends datagrams that need no answer, as fast as the peer takes them. */
+static void sprayer(struct outcomes *o, unsigned int cid, unsigned int port, double end)
+{
+	int fd = TIMED(o, "connect", connect_of(SOCK_DGRAM, cid, port));
+
+	if (fd < 0)
+		return;
+	set_limits(fd, LIMIT_MS);
+	while (seconds_now() < end)
+		TIMED(o, "send", send(fd, "x", 1, MSG_NOSIGNAL));
+}
+
 static pid_t start(void (*run)(struct outcomes *o, unsigned int cid, unsigned int port, double end,
 			       unsigned int kind),
 		   struct outcomes *o, unsigned int cid, unsigned int port, double end,
@@ -200,8 +214,9 @@ static pid_t start(void (*run)(struct outcomes *o, unsigned int cid, unsigned in
 static void run_other(struct outcomes *o, unsigned int cid, unsigned int port, double end,
 		      unsigned int kind)
 {
-	(void)cid;
-	if (kind == 0)
+	if (kind == 3)
+		sprayer(o, cid, port + SPRAYED_PORT, end);
+	else if (kind == 0)
 		listener(o, port, end);
 	else if (kind == 1)
 		inside_server(o, port + INSIDE_PORT);
@@ -249,10 +264,10 @@ static bool reap(pid_t *pids, int n, double limit)
 
 int victim(unsigned int cid, unsigned int port, unsigned int seconds)
 {
-	const int n = CLIENTS + 3;
+	const int n = CLIENTS + OTHERS;
 	double end = seconds_now() + seconds;
 	struct outcomes sum = { 0 };
-	pid_t pids[CLIENTS + 3];
+	pid_t pids[CLIENTS + OTHERS];
 	bool good;
 
 	all = mmap(NULL, n * sizeof(*all), PROT_READ | PROT_WRITE,
@@ -261,7 +276,7 @@ int victim(unsigned int cid, unsigned int port, unsigned int seconds)
 		return 1;
 	for (int i = 0; i < CLIENTS; i++)
 		pids[i] = start(client, &all[i], cid, port, end, i);
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < OTHERS; i++)
 		pids[CLIENTS + i] = start(run_other, &all[CLIENTS + i], cid, port, end, i);
 	/* The server inside ends with its client; each call may take its limit. */
 	good = reap(pids, n, end + CALL_MOST);

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 
 #include "dgram.h"
@@ -225,7 +226,97 @@ static void edge_server(void)
 	barrier("done");
 }
 
+/* What fits takes no edge from what did not. */
+static void edge_kept_client(void)
+{
+	int fd = socket_of(SOCK_DGRAM), ep;
+	struct epoll_event e;
+	unsigned int n;
+
+	barrier("bound");
+	for (n = 0; n < 2; n++)
+		EQUAL(put(fd, 0, MOST, n, 0), MOST);
+	ep = edge_of(fd, EPOLLOUT);
+	while (put(fd, 0, MOST, n, 0) == MOST)
+		n++;
+	EQUAL(errno, EAGAIN);
+	while (OK(epoll_wait(ep, &e, 1, 0)))
+		;
+	EQUAL(put(fd, 0, 100, n++, 0), 100);
+	tell("sent", n);
+	do
+		wait_edge(ep);
+	while (put(fd, 0, MOST, n, 0) < 0 && errno == EAGAIN);
+	barrier("done");
+}
+
+static void edge_kept_server(void)
+{
+	int fd = dgram_on(0);
+	unsigned int n;
+
+	barrier("bound");
+	n = ask("sent");
+	sleep_ms(100);
+	for (unsigned int i = 0; i < n - 1; i++)
+		get(fd, MOST, i);
+	get(fd, 100, n - 1);
+	get(fd, MOST, n);
+	barrier("done");
+}
+
 /* ---- many of them ---- */
+
+/* By two of its own CIDs a VM is two that send. */
+static void put_by(int fd, unsigned int cid, size_t len)
+{
+	struct sockaddr_vmshm to = address(cid, port_nr(0));
+	static char buf[MOST];
+
+	EQUAL(sendto(fd, buf, len, 0, (struct sockaddr *)&to, sizeof(to)), len);
+}
+
+#define TURNS	20
+
+/* Who asks poll() before each datagram hears one as often as the other. */
+static void turns(void)
+{
+	int fd = dgram_on(0), from = socket_of(SOCK_DGRAM);
+	unsigned int taken[2] = { 0 };
+	char buf[8];
+
+	for (unsigned int i = 0; i < TURNS; i++) {
+		put_by(from, VMSHM_CID_LOCAL, 1);
+		put_by(from, local_cid(), 2);
+	}
+	for (unsigned int i = 0; i < TURNS; i++) {
+		EQUAL(poll_one(fd, POLLIN, 0), POLLIN);
+		taken[OK(recv(fd, buf, sizeof(buf), 0)) - 1]++;
+	}
+	EQUAL(taken[0], TURNS / 2);
+	EQUAL(taken[1], TURNS / 2);
+}
+
+/* What MSG_PEEK and FIONREAD tell of is what is taken next. */
+static void looked_at(void)
+{
+	int fd = dgram_on(0), from = socket_of(SOCK_DGRAM), len;
+	char buf[100];
+
+	for (unsigned int i = 0; i < TURNS; i++) {
+		put_by(from, VMSHM_CID_LOCAL, 10);
+		put_by(from, local_cid(), 100);
+	}
+	for (unsigned int i = 0; i < 2 * TURNS; i++) {
+		ssize_t n = OK(recv(fd, buf, 1, MSG_PEEK | MSG_TRUNC));
+
+		EQUAL(poll_one(fd, POLLIN, 0), POLLIN);
+		OK(ioctl(fd, FIONREAD, &len));
+		EQUAL(len, n);
+		EQUAL(recv(fd, buf, n, MSG_TRUNC), n);
+	}
+	expect_nothing(fd);
+}
 
 #define SENDERS		4
 #define EACH		1500
@@ -741,6 +832,12 @@ static const struct test_case cases[] = {
 	  .flags = VMSHM_ONLY },
 	{ "edge", "edge-triggered on both sides, no datagram is lost", edge_client, edge_server,
 	  .limit = 30, .flags = VMSHM_ONLY },
+	{ "edge_kept", "a datagram that fits takes no edge from a longer one that waits",
+	  edge_kept_client, edge_kept_server, .flags = VMSHM_ONLY },
+	{ "turns", "poll() before each read: two that send are heard in turn", turns,
+	  .flags = VMSHM_ONLY },
+	{ "looked_at", "MSG_PEEK, poll() and FIONREAD tell of the datagram that is next", looked_at,
+	  .flags = VMSHM_ONLY },
 	{ "senders", "many send to one; what each sends stays in order",
 	  senders_client, senders_server, .limit = 30, .flags = VMSHM_ONLY },
 	{ "receivers", "one sends to many; each gets its own",

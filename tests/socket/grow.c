@@ -526,6 +526,41 @@ static void no_room_server(void)
 	barrier("done");
 }
 
+/* What is unread in a ring that was left counts, also in one that was followed to. */
+static void unread_client(void)
+{
+	int fd = pair_with_buffer(SMALL), unread = 0;
+
+	tell("filled", fill(fd, 0));
+	barrier("larger");
+	tell("filled", fill_to(fd, 1, 65536));
+	barrier("followed");
+	barrier("larger again");
+	fill_to(fd, 2, 262144);
+	OK(ioctl(fd, TIOCOUTQ, &unread));
+	EQUAL(unread, 65535 + 262144);
+	EQUAL(queues(fd).tx_queue, 65535 + 262144);
+	barrier("seen");
+}
+
+static void unread_server(void)
+{
+	int fd = pair_with_buffer(SMALL);
+	size_t first = ask("filled");
+
+	set_buffer(fd, 65536);
+	barrier("larger");
+	ask("filled");
+	drain_pattern(fd, 0, 0, first);
+	drain_pattern(fd, 1, 0, 1);
+	barrier("followed");
+	set_buffer(fd, 262144);
+	barrier("larger again");
+	barrier("seen");
+	drain_pattern(fd, 1, 1, 65535);
+	drain_pattern(fd, 2, 0, 262144);
+}
+
 static const struct test_case cases[] = {
 	{ "chain", "larger and larger without a byte read: each size can be sent, all arrives",
 	  chain_client, chain_server, .limit = 20, .flags = VMSHM_ONLY },
@@ -537,6 +572,8 @@ static const struct test_case cases[] = {
 	  .limit = 30, .flags = VMSHM_ONLY },
 	{ "left", "two rings are left before the reader looks", left_client, left_server,
 	  .flags = VMSHM_ONLY },
+	{ "unread", "SIOCOUTQ counts a ring that was left and not read, after a second growth too",
+	  unread_client, unread_server, .flags = VMSHM_ONLY },
 	{ "border", "SO_RCVLOWAT, MSG_PEEK and MSG_WAITALL across two rings",
 	  border_client, border_server, .flags = VMSHM_ONLY },
 	{ "fin", "end of file after what is in both rings", fin_client, fin_server,

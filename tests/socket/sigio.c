@@ -8,7 +8,7 @@
 #include <signal.h>
 #include <time.h>
 
-#include "vmshm_test.h"
+#include "dgram.h"
 
 #define MESSAGE		64
 #define MESSAGES	20
@@ -84,6 +84,23 @@ static void records_server(void)
 	give_messages(pair_of_records(0, 0));
 }
 
+static void datagrams_client(void)
+{
+	int fd = dgram_on(0);
+
+	tell("cid", ctx.one_vm ? VMSHM_CID_LOCAL : local_cid());
+	take_messages(fd);
+}
+
+static void datagrams_server(void)
+{
+	struct sockaddr_vmshm to = address(ask("cid"), port_nr(0));
+	int fd = socket_of(SOCK_DGRAM);
+
+	OK(connect(fd, (struct sockaddr *)&to, sizeof(to)));
+	give_messages(fd);
+}
+
 /* What is left unread is no news; what comes after it is. */
 static void left_client(void)
 {
@@ -147,6 +164,8 @@ static const struct test_case cases[] = {
 	{ "message", "a SIGIO for each message that is read to its last byte",
 	  stream_client, stream_server },
 	{ "record", "a SIGIO for each record", records_client, records_server },
+	{ "datagram", "a SIGIO for each datagram", datagrams_client, datagrams_server,
+	  .flags = VMSHM_ONLY },
 	{ "left", "a SIGIO for what comes behind what was left", left_client, left_server },
 	{ "space", "a SIGIO for space", space_client, space_server,
 	  .vsock_differs = "it wakes those who poll, and signals nobody" },

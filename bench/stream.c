@@ -73,11 +73,11 @@ void close_streams(const struct test *test, struct stream *streams, struct side 
 /*
  * Page-aligned, each page touched, and every message from nearly the same memory:
  * what is measured is the socket, not page faults. Nearly: where the buffer lies
- * against the ring decides how fast TCG copies (its direct-mapped TLB of 256 pages
- * or more), so the place moves on by a page every few messages, and every run has
- * each place that there is.
+ * against the ring decides how fast TCG copies (its direct-mapped TLB), so the
+ * place moves on by a page every few messages, and no run has a lucky one. Over few
+ * pages: with as many as the ring has, TCG would look up each anew.
  */
-#define MOVE_PAGES	256
+#define MOVE_PAGES	32
 #define MOVE_BYTES	4096
 #define MOVE_AFTER	64		/* messages, of small ones */
 #define MOVE_AFTER_BYTES	65536	/* of large ones */

@@ -150,10 +150,10 @@ static int destination(struct socket *sock, struct msghdr *msg, u32 *cid, u32 *p
 
 /*
  * The lane to a destination, open, with a reference.  @open: jiffies that it
- * may take to open at the most.  @unwatched: see vmshm_dgram_sendmsg().
+ * may take to open at the most.
  */
 static struct vmshm_end *open_lane(struct vmshm_sock *vs, u32 cid, u32 port, long *open,
-				   long *timeo, bool *unwatched)
+				   long *timeo)
 {
 	struct vmshm_chan *ch = vmshm_chan_to(cid);
 	bool own_cid = cid != VMSHM_CID_LOCAL;
@@ -193,7 +193,7 @@ static struct vmshm_end *open_lane(struct vmshm_sock *vs, u32 cid, u32 port, lon
 	}
 	if (err && err != -EPIPE) {
 		if (err != -EAGAIN)
-			*unwatched |= vmshm_lane_unwatch(vs, end);
+			vmshm_lane_unwatch(vs, end);
 		vmshm_end_put(end);
 		return ERR_PTR(err);
 	}
@@ -248,15 +248,28 @@ static long send_through(struct sock *sk, struct vmshm_end *end, struct msghdr *
 	return -EAGAIN;
 }
 
+/*
+ * A call was not to wait, also one that failed: what was to be waited for is over.
+ * Somebody else who asks only once may wait for what this call had no need to.
+ */
+static void need_not_wait(struct sock *sk)
+{
+	struct vmshm_sock *vs = vmshm_sk(sk);
+
+	if (READ_ONCE(vs->told_again)) {
+		WRITE_ONCE(vs->told_again, false);
+		sk->sk_write_space(sk);
+	}
+}
+
 int vmshm_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 {
 	struct sock *sk = sock->sk;
 	struct vmshm_sock *vs = vmshm_sk(sk);
 	long open = READ_ONCE(vs->connect_timeout);
 	struct vmshm_end *end;
-	u32 cid = 0, port = 0;
-	bool unwatched = false;
 	long timeo, err;
+	u32 cid, port;
 	bool over;
 
 	err = destination(sock, msg, &cid, &port);
@@ -264,21 +277,28 @@ int vmshm_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 		return err;
 	timeo = sock_sndtimeo(sk, msg->msg_flags & MSG_DONTWAIT);
 	for (;;) {
-		end = open_lane(vs, cid, port, &open, &timeo, &unwatched);
+		end = open_lane(vs, cid, port, &open, &timeo);
 		if (IS_ERR(end)) {
 			err = PTR_ERR(end);
+			if (err != -EAGAIN)
+				need_not_wait(sk);
 			break;
 		}
 		do {
 			err = send_through(sk, end, msg, len, &timeo);
 		} while (err == -EAGAIN && timeo);
-		if (err != -EAGAIN)
-			unwatched |= vmshm_lane_unwatch(vs, end);
-		/* Another thread may just be closing it, and not have said so. */
-		if (err == -EPIPE && (READ_ONCE(end->reset) || !READ_ONCE(end->tx_open)))
-			vmshm_lane_over(end);
-		/* Another socket may have taken the place of the one that closed. */
-		over = err == -EPIPE && !tx_shut(sk) && vmshm_lane_is_over(end);
+		if (err != -EAGAIN) {
+			vmshm_lane_unwatch(vs, end);
+			need_not_wait(sk);
+		}
+		over = false;
+		if (unlikely(err == -EPIPE)) {
+			/* Another thread may just be closing it, and not have said so. */
+			if (READ_ONCE(end->reset) || !READ_ONCE(end->tx_open))
+				vmshm_lane_over(end);
+			/* Another socket may have taken the place of the one that closed. */
+			over = !tx_shut(sk) && vmshm_lane_is_over(end);
+		}
 		trace_vmshm_send(end->chan->peer_cid, end->id, len, err ?: (long)len);
 		vmshm_end_put(end);
 		if (!over)
@@ -294,12 +314,6 @@ int vmshm_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 		}
 		cond_resched();
 	}
-	/* Also after an error: what was to be waited for is over. */
-	if (err != -EAGAIN && READ_ONCE(vs->told_again))
-		WRITE_ONCE(vs->told_again, false);
-	/* Somebody who asks only once may wait for what this call had no need to. */
-	if (unlikely(unwatched))
-		sk->sk_write_space(sk);
 	if (err)
 		return err;
 	WRITE_ONCE(vs->dgrams.tx_bytes, vs->dgrams.tx_bytes + len);

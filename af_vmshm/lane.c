@@ -432,10 +432,10 @@ int vmshm_lane_watch(struct vmshm_sock *vs, struct vmshm_end *end)
 	return err;
 }
 
-/* The socket need not hear of this lane any more.  Was it to?  May sleep. */
-bool vmshm_lane_unwatch(struct vmshm_sock *vs, const struct vmshm_end *end)
+/* The socket need not hear of this lane any more.  May sleep. */
+void vmshm_lane_unwatch(struct vmshm_sock *vs, const struct vmshm_end *end)
 {
-	return unwatch_one(vs, end, find_watch);
+	unwatch_one(vs, end, find_watch);
 }
 
 /* Nor of those whose place this lane took. */

@@ -152,25 +152,6 @@ out:
 	return err;
 }
 
-/*
- * A page of the record is not there.  0: it is now, begin anew; -EFAULT; or
- * what a signal says.  @done: bytes that the iterator is to go back.
- */
-static int fault_in(struct iov_iter *iter, size_t done, size_t left, bool writeable, long timeo)
-{
-	size_t bad = writeable ? fault_in_iov_iter_writeable(iter, left) :
-				 fault_in_iov_iter_readable(iter, left);
-
-	iov_iter_revert(iter, done);
-	if (bad == left)
-		return -EFAULT;
-	/* A call that may not wait is not interrupted, either. */
-	if (timeo ? signal_pending(current) : fatal_signal_pending(current))
-		return sock_intr_errno(timeo);
-	cond_resched();
-	return 0;
-}
-
 /**
  * vmshm_record_write - put a record into the peer's ring
  * @end: whose
@@ -201,7 +182,9 @@ int vmshm_record_write(struct vmshm_end *end, struct iov_iter *from, size_t len,
 				iov_iter_revert(from, at);
 			return err;
 		}
-		err = fault_in(from, at, len - at, false, timeo);
+		/* All of it, and anew. */
+		err = vmshm_fault_in(from, len - at, false, timeo);
+		iov_iter_revert(from, at);
 	} while (!err);
 	return err;
 }
@@ -388,17 +371,11 @@ int vmshm_record_read(struct vmshm_end *end, struct iov_iter *to, size_t want, b
 		while ((err = read_piece(end, to, want, peek, bounce, rec, &at)) > 0)
 			cond_resched();
 		mutex_unlock(&end->rx_mutex);
-		if (err != COPY_FAULT) {
-			if (err)
-				iov_iter_revert(to, at);
+		if (likely(!err))
 			break;
-		}
-		if (bounce) {
-			iov_iter_revert(to, at);
-			err = -EFAULT;
-		} else {
-			err = fault_in(to, at, min_t(size_t, want, rec->len) - at, true, timeo);
-		}
+		if (err == COPY_FAULT)
+			err = vmshm_fault_in(to, min_t(size_t, want, rec->len) - at, true, timeo);
+		iov_iter_revert(to, at);
 	} while (!err);
 	if (err == -EFAULT && !peek)
 		drop(end, hdr, was);

@@ -24,8 +24,7 @@ int vmshm_seqpacket_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 	long timeo, err;
 	u64 need;
 
-	/* Pairs with vmshm_end_open(): the end and its ring are seen whole. */
-	if (unlikely(smp_load_acquire(&sk->sk_state) != TCP_ESTABLISHED ||
+	if (unlikely(!is_connected(sk) ||
 		     msg->msg_flags & (MSG_OOB | MSG_ZEROCOPY) || msg->msg_namelen)) {
 		if (msg->msg_flags & MSG_ZEROCOPY)
 			return vmshm_zerocopy_send(sock, msg, len, vmshm_seqpacket_sendmsg);
@@ -80,8 +79,7 @@ int vmshm_seqpacket_recvmsg(struct socket *sock, struct msghdr *msg, size_t len,
 	long timeo, err;
 	bool again;
 
-	/* Pairs with vmshm_end_open(). */
-	if (unlikely(smp_load_acquire(&sk->sk_state) != TCP_ESTABLISHED))
+	if (unlikely(!is_connected(sk)))
 		return sk->sk_shutdown & RCV_SHUTDOWN ? 0 : -ENOTCONN;
 	if (unlikely(flags & MSG_OOB))
 		return -EOPNOTSUPP;

@@ -64,17 +64,6 @@ out:
 	return done;
 }
 
-/*
- * A call that may not wait goes on while its ring has room or bytes, which can be
- * gigabytes: others have the CPU in between, and a kill ends it.  No other signal
- * does: it would be interrupted without having waited.
- */
-static bool pass_by(void)
-{
-	cond_resched();
-	return fatal_signal_pending(current);
-}
-
 int vmshm_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 {
 	struct sock *sk = sock->sk;
@@ -84,8 +73,7 @@ int vmshm_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 	long err = 0;
 	long timeo;
 
-	/* Pairs with vmshm_end_open(): the end and its ring are seen whole. */
-	if (unlikely(smp_load_acquire(&sk->sk_state) != TCP_ESTABLISHED ||
+	if (unlikely(!is_connected(sk) ||
 		     msg->msg_flags & (MSG_OOB | MSG_ZEROCOPY) || msg->msg_namelen)) {
 		if (msg->msg_flags & MSG_ZEROCOPY)
 			return vmshm_zerocopy_send(sock, msg, len, vmshm_stream_sendmsg);
@@ -106,21 +94,14 @@ int vmshm_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 		n = copy_in(end, &msg->msg_iter, len - done, least, !done);
 		if (likely(n > 0)) {
 			done += n;
-			if (timeo)
-				vmshm_turn_tx(sk, end, n);
-			else if (done < len && pass_by())
-				break;
+			vmshm_turn_tx(sk, end, n, timeo);
 			if (done < len)
 				err = tx_error(sk, end);
 			continue;
 		}
 		if (n == COPY_FAULT) {
-			size_t page = min_t(size_t, len - done, PAGE_SIZE);
-
-			if (fault_in_iov_iter_readable(&msg->msg_iter, page) == page)
-				err = -EFAULT;
-			else if (timeo ? signal_pending(current) : pass_by())
-				err = sock_intr_errno(timeo);
+			err = vmshm_fault_in(&msg->msg_iter, min_t(size_t, len - done, PAGE_SIZE),
+					     false, timeo);
 			continue;
 		}
 		if (n == COPY_LIE) {
@@ -270,8 +251,7 @@ int vmshm_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, in
 
 	if (unlikely(flags & MSG_ERRQUEUE))
 		return sock_recv_errqueue(sk, msg, len, SOL_VMSHM, VMSHM_RECVERR);
-	/* Pairs with vmshm_end_open(). */
-	if (unlikely(smp_load_acquire(&sk->sk_state) != TCP_ESTABLISHED))
+	if (unlikely(!is_connected(sk)))
 		return sk->sk_shutdown & RCV_SHUTDOWN ? 0 : -ENOTCONN;
 	if (unlikely(flags & MSG_OOB))
 		return -EOPNOTSUPP;
@@ -296,10 +276,7 @@ int vmshm_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, in
 				     &drained);
 		if (likely(n > 0)) {
 			done += n;
-			if (timeo)
-				vmshm_turn_rx(end, n);
-			else if (done < len && pass_by())
-				break;
+			vmshm_turn_rx(end, n, timeo);
 			/* All there was, and enough: no second look unless one is owed. */
 			if (drained && done >= target && !is_watched(sk))
 				break;
@@ -308,16 +285,11 @@ int vmshm_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, in
 		if (n == -EAGAIN)
 			continue;
 		if (n == COPY_FAULT) {
-			size_t page = min_t(size_t, len - done, PAGE_SIZE);
-
-			if (vmshm_iter_sleeps(&msg->msg_iter) ||
-			    fault_in_iov_iter_writeable(&msg->msg_iter, page) == page)
-				err = -EFAULT;
-			else if (timeo ? signal_pending(current) : pass_by())
-				err = sock_intr_errno(timeo);
-			else
-				continue;
-			break;
+			err = vmshm_fault_in(&msg->msg_iter, min_t(size_t, len - done, PAGE_SIZE),
+					     true, timeo);
+			if (err)
+				break;
+			continue;
 		}
 		if (n == COPY_LIE) {
 			vmshm_end_reset(end, "more was written than there was room");

@@ -8,6 +8,7 @@
 #define _AF_VMSHM_TRANSFER_H
 
 #include <linux/uio.h>
+#include <net/tcp_states.h>
 #include "vmshm.h"
 
 /* What a copy came to, when it moved no byte. */
@@ -49,6 +50,20 @@ static inline size_t copy_to_caller(const struct vmshm_span *span, int n, struct
 	pagefault_enable();
 	return done;
 }
+
+/*
+ * Connected; pairs with vmshm_end_open(): the end and its ring are seen whole.  Not
+ * smp_load_acquire(), whose copy of a volatile word goes through the stack.
+ */
+static inline bool is_connected(const struct sock *sk)
+{
+	if (READ_ONCE(sk->sk_state) != TCP_ESTABLISHED)
+		return false;
+	smp_acquire__after_ctrl_dep();
+	return true;
+}
+
+int vmshm_fault_in(struct iov_iter *iter, size_t len, bool writeable, long timeo);
 
 /* Why can't this socket send?  0 when it can. */
 static inline int tx_error(struct sock *sk, struct vmshm_end *end)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * How long a blocking call goes on moving the bytes of a stream while other
- * threads want its CPU.
+ * How long a call goes on moving the bytes of a stream while other threads want its
+ * CPU.
  *
  * Left to itself, a sender goes on until its ring is full: a megabyte, and many
  * more if its reader is awake at the time.  Among more streams than CPUs each then
@@ -9,6 +9,7 @@
  * what another gets.  So, among more connections than CPUs, while others want the
  * CPU, a turn ends after so many bytes: a sender sleeps until they were read, a
  * reader lets the scheduler choose anew.  Who has a CPU alone has all of its ring.
+ * A call that may not wait goes on; whoever is due has the CPU in between.
  */
 #include <linux/cpumask.h>
 #include <linux/sched.h>
@@ -36,23 +37,23 @@ static bool others_wait(void)
 }
 
 /*
- * So much was sent, by a call that may wait.  May sleep, for a tick at the most:
- * what the ring holds can be sent before anybody reads.
+ * So much was sent.  May sleep, if the call may wait (@timeo), for a tick at the
+ * most: what the ring holds can be sent before anybody reads.
  */
-void vmshm_turn_tx_over(struct sock *sk, struct vmshm_end *end)
+void vmshm_turn_tx_over(struct sock *sk, struct vmshm_end *end, long timeo)
 {
 	WRITE_ONCE(end->tx_turn, 0);
-	if (!others_wait())
+	if (!timeo || !others_wait())
 		cond_resched();
 	else if (!vmshm_pause_tx(sk, end))
 		schedule();
 }
 
 /* Likewise of those who receive. */
-void vmshm_turn_rx_over(struct vmshm_end *end)
+void vmshm_turn_rx_over(struct vmshm_end *end, long timeo)
 {
 	WRITE_ONCE(end->rx_turn, 0);
-	if (others_wait())
+	if (timeo && others_wait())
 		schedule();
 	else
 		cond_resched();

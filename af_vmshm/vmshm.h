@@ -446,7 +446,7 @@ bool vmshm_lane_is_over(struct vmshm_end *end);
 int vmshm_lane_state(struct vmshm_end *end);
 long vmshm_lane_wait(struct sock *sk, struct vmshm_end *end, u64 want, u32 spin_ns, long *timeo);
 int vmshm_lane_watch(struct vmshm_sock *vs, struct vmshm_end *end);
-bool vmshm_lane_unwatch(struct vmshm_sock *vs, const struct vmshm_end *end);
+void vmshm_lane_unwatch(struct vmshm_sock *vs, const struct vmshm_end *end);
 void vmshm_lane_unwatch_stale(struct vmshm_sock *vs, const struct vmshm_end *end);
 void vmshm_lane_unwatch_all(struct vmshm_sock *vs);
 struct vmshm_end *vmshm_lane_failed(struct vmshm_sock *vs, struct vmshm_chan *ch, u32 port,
@@ -474,27 +474,27 @@ bool vmshm_pause_tx(struct sock *sk, struct vmshm_end *end);
 /* turn.c */
 extern unsigned int vmshm_turn_bytes;
 extern atomic_t vmshm_connections;
-void vmshm_turn_tx_over(struct sock *sk, struct vmshm_end *end);
-void vmshm_turn_rx_over(struct vmshm_end *end);
+void vmshm_turn_tx_over(struct sock *sk, struct vmshm_end *end, long timeo);
+void vmshm_turn_rx_over(struct vmshm_end *end, long timeo);
 
-/* A call that may wait has sent @bytes; without a lock, so it counts about right. */
-static inline void vmshm_turn_tx(struct sock *sk, struct vmshm_end *end, size_t bytes)
+/* A call has sent @bytes; without a lock, so it counts about right. */
+static inline void vmshm_turn_tx(struct sock *sk, struct vmshm_end *end, size_t bytes, long timeo)
 {
 	u32 n = READ_ONCE(end->tx_turn) + bytes;
 
 	WRITE_ONCE(end->tx_turn, n);
 	if (n >= READ_ONCE(vmshm_turn_bytes))
-		vmshm_turn_tx_over(sk, end);
+		vmshm_turn_tx_over(sk, end, timeo);
 }
 
 /* It has received them. */
-static inline void vmshm_turn_rx(struct vmshm_end *end, size_t bytes)
+static inline void vmshm_turn_rx(struct vmshm_end *end, size_t bytes, long timeo)
 {
 	u32 n = READ_ONCE(end->rx_turn) + bytes;
 
 	WRITE_ONCE(end->rx_turn, n);
 	if (n >= READ_ONCE(vmshm_turn_bytes))
-		vmshm_turn_rx_over(end);
+		vmshm_turn_rx_over(end, timeo);
 }
 
 /* poll.c */

@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /* What ends in the log when one of the compiler's checks found something. */
@@ -240,6 +241,16 @@ unsigned int daemon_free_fd(const struct vmshmd *d)
 		snprintf(path, sizeof(path), "/proc/%d/fd/%u", d->pid, fd);
 	} while (!lstat(path, &st) && ++fd);
 	return fd;
+}
+
+unsigned long daemon_cpu_ms(const struct vmshmd *d)
+{
+	struct timespec t = { 0 };
+	clockid_t clock;
+
+	need(!clock_getcpuclockid(d->pid, &clock) && !clock_gettime(clock, &t),
+	     "the daemon's time cannot be read");
+	return (unsigned long)t.tv_sec * 1000 + (unsigned long)t.tv_nsec / 1000000;
 }
 
 unsigned long daemon_rss_kib(const struct vmshmd *d)

@@ -104,6 +104,8 @@ unsigned int daemon_said(const struct vmshmd *d, const char *text);
 unsigned int daemon_fds(const struct vmshmd *d);
 unsigned int daemon_free_fd(const struct vmshmd *d);
 unsigned long daemon_rss_kib(const struct vmshmd *d);
+/* All of its threads' time so far, theirs and the kernel's for them. */
+unsigned long daemon_cpu_ms(const struct vmshmd *d);
 
 /* ---- fake QEMU (fake.c) ---- */
 

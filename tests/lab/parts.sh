@@ -7,6 +7,9 @@
 
 parts_n=0 parts_failed=0
 
+# Whether T= means a part: by a piece of its name, or by the name of one of its tests.
+part_wanted() { [[ $1 == *"${T:-}"* || $T == "$1: "* ]]; }
+
 say_test() {		# say_test ok|"not ok" NAME
 	((++parts_n))
 	[[ $1 == ok ]] || ((++parts_failed))

@@ -230,6 +230,23 @@ static int add_signals(sd_event *event, struct daemon *d)
 	return err;
 }
 
+static int on_never(sd_event_source *source, uint64_t usec, void *arg)
+{
+	(void)source;
+	(void)usec;
+	(void)arg;
+	return 0;
+}
+
+/*
+ * All timers of a loop share a descriptor, which the first of them makes. Who waits
+ * because there is no descriptor left needs a timer then.
+ */
+static int make_timers(sd_event *event)
+{
+	return sd_event_add_time(event, NULL, CLOCK_MONOTONIC, UINT64_MAX, 0, on_never, NULL);
+}
+
 /* Everything but the loop.  -1: it was said why. */
 static int start_all(struct daemon *d, struct config *config)
 {
@@ -263,6 +280,8 @@ static int serve(struct daemon *d, struct config *config)
 	err = sd_event_new(&event);
 	if (err >= 0)
 		err = add_signals(event, d);
+	if (err >= 0)
+		err = make_timers(event);
 	if (err >= 0)
 		err = sd_event_set_watchdog(event, true);
 	if (err >= 0 && (guard_start() || doorbell_start()))

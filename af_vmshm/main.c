@@ -136,6 +136,7 @@ static int __init vmshm_init(void)
 	vmshm_wq = alloc_workqueue("vmshm", WQ_UNBOUND | WQ_HIGHPRI | WQ_MEM_RECLAIM, 0);
 	if (!vmshm_wq)
 		return -ENOMEM;
+	vmshm_turn_start();
 	vmshm_debugfs_register();
 	err = vmshm_loopback_register();
 	if (err)
@@ -173,6 +174,7 @@ no_proc:
 	vmshm_loopback_unregister();
 no_loopback:
 	vmshm_debugfs_unregister();
+	vmshm_turn_end();
 	destroy_workqueue(vmshm_wq);
 	return err;
 }
@@ -186,6 +188,7 @@ static void __exit vmshm_exit(void)
 	vmshm_proc_unregister();
 	vmshm_loopback_unregister();
 	vmshm_debugfs_unregister();
+	vmshm_turn_end();
 	destroy_workqueue(vmshm_wq);
 }
 

@@ -373,6 +373,7 @@ static __always_inline long ring_wait(struct sock *sk, struct vmshm_end *end, u6
  */
 long vmshm_wait_rx(struct sock *sk, struct vmshm_end *end, u64 want, long *timeo)
 {
+	vmshm_turn_rx_leave(end);
 	return ring_wait(sk, end, want, want, timeo, &for_data, &end->rx_spin, &end->rx_stats);
 }
 
@@ -383,29 +384,6 @@ long vmshm_wait_rx(struct sock *sk, struct vmshm_end *end, u64 want, long *timeo
 long vmshm_wait_tx(struct sock *sk, struct vmshm_end *end, u64 enough, u64 want, long *timeo)
 {
 	end->tx_stats.ring_full++;
+	vmshm_turn_tx_leave(end);
 	return ring_wait(sk, end, enough, want, timeo, &for_space, &end->tx_spin, &end->tx_stats);
-}
-
-/**
- * vmshm_pause_tx - sleep until all is read, or for a tick
- * @sk: the socket; not locked
- * @end: its end
- *
- * Returns false, at once, when there is nothing to wait for.
- */
-bool vmshm_pause_tx(struct sock *sk, struct vmshm_end *end)
-{
-	DEFINE_WAIT_FUNC(wait, woken_wake_function);
-	bool sleeps;
-
-	if (signal_pending(current))
-		return false;
-	add_wait_queue(sk_sleep(sk), &wait);
-	sleeps = !vmshm_end_arm_tx(end, READ_ONCE(end->prod.size)) && !tx_over(sk, end);
-	if (sleeps) {
-		end->tx_stats.sleeps++;
-		wait_woken(&wait, TASK_INTERRUPTIBLE, 1);
-	}
-	remove_wait_queue(sk_sleep(sk), &wait);
-	return sleeps;
 }

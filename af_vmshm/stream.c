@@ -88,13 +88,15 @@ int vmshm_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 	while (!err && done < len) {
 		ssize_t n;
 
+		vmshm_turn_tx(end, &timeo);
 		/* A blocking sender waits for room that is worth a copy. */
 		mark = min_t(size_t, len - done, end->tx_mark);
 		least = timeo ? min_t(size_t, mark, PUBLISH_BYTES) : 1;
 		n = copy_in(end, &msg->msg_iter, len - done, least, !done);
 		if (likely(n > 0)) {
 			done += n;
-			vmshm_turn_tx(sk, end, n, timeo);
+			/* Without a lock: about right will do. */
+			data_race(end->tx_turn += n);
 			if (done < len)
 				err = tx_error(sk, end);
 			continue;
@@ -128,6 +130,8 @@ int vmshm_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 			err = tx_error(sk, end);
 	}
 	trace_vmshm_send(end->chan->peer_cid, end->id, len, done ?: err);
+	if (unlikely(err))
+		vmshm_turn_tx_leave(end);
 	if (done)
 		return done;
 out:
@@ -269,6 +273,7 @@ int vmshm_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, in
 		bool again = false;
 		ssize_t n;
 
+		vmshm_turn_rx(end, &timeo);
 		if (unlikely(vmshm_iter_sleeps(&msg->msg_iter)))
 			n = copy_out_slowly(end, &msg->msg_iter, len - done);
 		else
@@ -276,7 +281,8 @@ int vmshm_stream_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, in
 				     &drained);
 		if (likely(n > 0)) {
 			done += n;
-			vmshm_turn_rx(end, n, timeo);
+			/* As when sending. */
+			data_race(end->rx_turn += n);
 			/* All there was, and enough: no second look unless one is owed. */
 			if (drained && done >= target && !is_watched(sk))
 				break;

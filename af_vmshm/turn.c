@@ -1,60 +1,252 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * How long a call goes on moving the bytes of a stream while other threads want its
- * CPU.
+ * CPU, and who is next.
  *
  * Left to itself, a sender goes on until its ring is full: a megabyte, and many
  * more if its reader is awake at the time.  Among more streams than CPUs each then
  * gets few and long turns, and in a window of some seconds one gets several times
  * what another gets.  So, among more connections than CPUs, while others want the
- * CPU, a turn ends after so many bytes: a sender sleeps until they were read, a
- * reader lets the scheduler choose anew.  Who has a CPU alone has all of its ring.
- * A call that may not wait goes on; whoever is due has the CPU in between.
+ * CPU, a turn ends after so many bytes.
+ *
+ * Who is next is not left to the scheduler, which divides time.  In a VM the time that
+ * the host gave to somebody else is charged to whoever was running, who is then not
+ * run until all others have used up as much: hundreds of milliseconds, among a hundred
+ * streams.  So those who send stand in line, and those who receive in another one.
+ * There are four places a CPU, one to run and some to be woken meanwhile; whose turn is
+ * over goes to the end of the line and gives its place to the first.  With no more
+ * streams than places nobody waits, and who has a CPU alone has all of its ring.
+ *
+ * Who fails, closes, or waits for the peer gives its place back.  Who sleeps elsewhere,
+ * or is busy elsewhere for PLACE_MOST, loses it: the next who comes to the line looks at
+ * the oldest place, and in every tick in which somebody waits a work does.  So whatever
+ * a holder does, others go on.
+ *
+ * A call that may not wait stands in no line; whoever is due has the CPU in between.
+ *
+ * line->lock is held for a few instructions, by threads alone, and nothing is taken
+ * under it but the scheduler's own locks.
  */
 #include <linux/cpumask.h>
+#include <linux/list.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/sched/stat.h>
+#include <linux/sched/task.h>
+#include <linux/workqueue.h>
 #include "vmshm.h"
 
 /* Long enough that a switch of threads costs little beside the copy. */
-unsigned int vmshm_turn_bytes = 128 * 1024;
+unsigned int vmshm_turn_bytes = 256 * 1024;
 module_param_named(turn_bytes, vmshm_turn_bytes, uint, 0644);
-MODULE_PARM_DESC(turn_bytes, "a stream's turn while others want its CPU, bytes (default 131072; 0: no turns)");
+MODULE_PARM_DESC(turn_bytes, "a stream's turn while others want its CPU, bytes (default 262144; 0: no turns)");
 
 /* On all channels; those with this VM itself count once. */
 atomic_t vmshm_connections = ATOMIC_INIT(0);
 
+/* How long a place may be kept, jiffies: 50 ms, many times what a turn takes. */
+#define PLACE_MOST	(HZ / 20 + 1)
+
+struct waiter {
+	struct list_head node;
+	struct task_struct *task;
+	struct vmshm_turn *turn;
+	bool has_place;
+};
+
+static struct line {
+	spinlock_t lock;		/* of all but mean, and of each turn but over */
+	struct list_head waiters;	/* who came first is first */
+	struct list_head places;	/* the oldest first */
+	unsigned int nr_places;
+	unsigned long mean;		/* from turn to turn on average, jiffies / 256 */
+	struct delayed_work look;
+} tx_line, rx_line;
+
 /*
  * Does anybody else want this CPU, and may that be another stream?  A turn that ends
- * for a passing kernel thread would cost a sleep and bring nobody anything; with few
- * connections it can be nobody else.  With many it can: how many of them are idle,
- * and who it is that waits, is not known here.
+ * for a passing kernel thread would bring nobody anything; with few connections it can
+ * be nobody else.  With many it can: how many of them are idle, and who it is that
+ * waits, is not known here.
  */
 static bool others_wait(void)
 {
-	return READ_ONCE(vmshm_turn_bytes) && !single_task_running() &&
-	       atomic_read(&vmshm_connections) > num_online_cpus();
+	return !single_task_running() && atomic_read(&vmshm_connections) > num_online_cpus();
+}
+
+/* Under line->lock. */
+static void leave(struct line *line, struct vmshm_turn *turn)
+{
+	if (list_empty(&turn->node))
+		return;
+	list_del_init(&turn->node);
+	line->nr_places--;
+	put_task_struct(turn->task);
+}
+
+/* What sleeps needs no CPU, wherever it sleeps.  Under line->lock. */
+static bool is_lost(const struct vmshm_turn *turn)
+{
+	return READ_ONCE(turn->task->__state) & TASK_NORMAL ||
+	       time_after_eq(jiffies, turn->since + PLACE_MOST);
+}
+
+/* Let in whom there is a place for.  Under line->lock. */
+static void let_in(struct line *line)
+{
+	unsigned int most = 4 * num_online_cpus();
+	struct vmshm_turn *oldest;
+	struct waiter *w;
+
+	while (!list_empty(&line->waiters)) {
+		if (line->nr_places >= most) {
+			oldest = list_first_entry(&line->places, struct vmshm_turn, node);
+			if (!is_lost(oldest))
+				break;
+			leave(line, oldest);
+		}
+		w = list_first_entry(&line->waiters, struct waiter, node);
+		list_del_init(&w->node);
+		/* Two threads may use one socket: they share its place. */
+		leave(line, w->turn);
+		w->turn->task = get_task_struct(w->task);
+		w->turn->since = jiffies;
+		list_add_tail(&w->turn->node, &line->places);
+		line->nr_places++;
+		WRITE_ONCE(w->has_place, true);
+		if (w->task != current)
+			wake_up_process(w->task);
+	}
+	if (!list_empty(&line->waiters))
+		queue_delayed_work(vmshm_wq, &line->look, 1);
+}
+
+static void look_again(struct work_struct *work)
+{
+	struct line *line = container_of(to_delayed_work(work), struct line, look);
+
+	spin_lock(&line->lock);
+	let_in(line);
+	spin_unlock(&line->lock);
+}
+
+/* At the end of the line, and until there is a place.  Was there none at first? */
+static bool stand_in(struct line *line, struct vmshm_turn *turn, long *timeo)
+{
+	struct waiter me = { .task = current, .turn = turn };
+	bool waits;
+
+	spin_lock(&line->lock);
+	leave(line, turn);
+	list_add_tail(&me.node, &line->waiters);
+	let_in(line);
+	waits = !me.has_place;
+	spin_unlock(&line->lock);
+	if (!waits)
+		return false;
+	for (;;) {
+		set_current_state(TASK_INTERRUPTIBLE);
+		if (READ_ONCE(me.has_place) || !*timeo || signal_pending(current))
+			break;
+		*timeo = schedule_timeout(*timeo);
+	}
+	__set_current_state(TASK_RUNNING);
+	spin_lock(&line->lock);
+	/* Also: who let us in has woken us, and looks at us no more. */
+	list_del(&me.node);
+	spin_unlock(&line->lock);
+	return true;
 }
 
 /*
- * So much was sent.  May sleep, if the call may wait (@timeo), for a tick at the
- * most: what the ring holds can be sent before anybody reads.
+ * Requests and answers move little: a stream that takes less than a quarter of what
+ * others take on average waits for nobody.
  */
-void vmshm_turn_tx_over(struct sock *sk, struct vmshm_end *end, long timeo)
+static bool takes_little(struct line *line, struct vmshm_turn *turn)
 {
-	WRITE_ONCE(end->tx_turn, 0);
-	if (!timeo || !others_wait())
-		cond_resched();
-	else if (!vmshm_pause_tx(sk, end))
-		schedule();
+	unsigned long mean = READ_ONCE(line->mean), most = 4 * mean + 256;
+	unsigned long lasted = min(jiffies - READ_ONCE(turn->over), (unsigned long)HZ) * 256;
+
+	WRITE_ONCE(turn->over, jiffies);
+	WRITE_ONCE(line->mean, mean - mean / 8 + min(lasted, most) / 8);
+	return lasted > most;
 }
 
-/* Likewise of those who receive. */
-void vmshm_turn_rx_over(struct vmshm_end *end, long timeo)
+static void turn_over(struct line *line, struct vmshm_turn *turn, struct vmshm_stats *stats,
+		      long *timeo)
 {
-	WRITE_ONCE(end->rx_turn, 0);
-	if (timeo && others_wait())
+	bool may_wait = *timeo && READ_ONCE(vmshm_turn_bytes);
+	bool little = takes_little(line, turn);
+	bool others = others_wait();
+
+	if (may_wait && !little &&
+	    (others || !list_empty_careful(&line->waiters)) && stand_in(line, turn, timeo))
+		stats->sleeps++;
+	else if (may_wait && others)
 		schedule();
 	else
 		cond_resched();
+}
+
+/**
+ * vmshm_turn_tx_over - a sender's turn is over
+ * @end: its end
+ * @timeo: what the call may wait, jiffies; goes down by what it has waited here
+ *
+ * A signal, or a limit that is over, ends the wait, and the caller goes on without a
+ * place: a full ring is where a call ends that has sent something.  May sleep.
+ */
+void vmshm_turn_tx_over(struct vmshm_end *end, long *timeo)
+{
+	WRITE_ONCE(end->tx_turn, 0);
+	turn_over(&tx_line, &end->tx_in_turn, &end->tx_stats, timeo);
+}
+
+/* A reader's is. */
+void vmshm_turn_rx_over(struct vmshm_end *end, long *timeo)
+{
+	WRITE_ONCE(end->rx_turn, 0);
+	turn_over(&rx_line, &end->rx_in_turn, &end->rx_stats, timeo);
+}
+
+static void leave_line(struct line *line, struct vmshm_turn *turn)
+{
+	spin_lock(&line->lock);
+	leave(line, turn);
+	let_in(line);
+	spin_unlock(&line->lock);
+}
+
+void vmshm_turn_tx_leave(struct vmshm_end *end)
+{
+	if (unlikely(!list_empty_careful(&end->tx_in_turn.node)))
+		leave_line(&tx_line, &end->tx_in_turn);
+}
+
+void vmshm_turn_rx_leave(struct vmshm_end *end)
+{
+	if (unlikely(!list_empty_careful(&end->rx_in_turn.node)))
+		leave_line(&rx_line, &end->rx_in_turn);
+}
+
+static void start(struct line *line)
+{
+	spin_lock_init(&line->lock);
+	INIT_LIST_HEAD(&line->waiters);
+	INIT_LIST_HEAD(&line->places);
+	INIT_DELAYED_WORK(&line->look, look_again);
+}
+
+/* Before there are sockets. */
+void vmshm_turn_start(void)
+{
+	start(&tx_line);
+	start(&rx_line);
+}
+
+/* When there are none any more. */
+void vmshm_turn_end(void)
+{
+	cancel_delayed_work_sync(&tx_line.look);
+	cancel_delayed_work_sync(&rx_line.look);
 }

@@ -30,6 +30,7 @@
  *   chan->pend_rx_lock   incoming pending queue; taken in hard interrupts
  *   lane->lock           who watches a lane (lane.c); likewise, and on the
  *                        loopback bus by who rings, under tx_mutex or aq_lock
+ *   line->lock           whose turn it is among streams (turn.c); under none
  *
  * References
  *
@@ -195,6 +196,14 @@ enum vmshm_end_state {
 #define VMSHM_SAY_RING		BIT(2)
 #define VMSHM_SAY_DONE		BIT(3)
 
+/* Among those whose turn it is: turn.c, under its locks. */
+struct vmshm_turn {
+	struct list_head node;
+	struct task_struct *task;	/* whose it is, with a reference; while it is there */
+	unsigned long since;		/* jiffies */
+	unsigned long over;		/* when the last one was; without a lock */
+};
+
 /* Adaptive busy-poll: what the last waits of one direction taught. */
 struct vmshm_spin {
 	u32 window_ns;		/* 0: does not pay */
@@ -249,6 +258,7 @@ struct vmshm_end {
 	u32 tx_record_max;		/* bytes of the longest record that the peer takes */
 	seqcount_t tx_seq;		/* prod became another one */
 	u64 tx_behind;			/* unread in rings before this one, until TAKEN */
+	struct vmshm_turn tx_in_turn;
 
 	/* Receiving. */
 	spinlock_t rx_lock ____cacheline_aligned_in_smp;
@@ -265,6 +275,7 @@ struct vmshm_end {
 	u32 rx_record_max;		/* bytes of the longest record that may come */
 	seqcount_t rx_seq;		/* cons became another one */
 	struct list_head rx_next;	/* rings to follow to: grow.c */
+	struct vmshm_turn rx_in_turn;
 };
 
 /* The address of the other end: both sides of the loopback bus are LOCAL. */
@@ -469,31 +480,31 @@ long vmshm_wait_tx(struct sock *sk, struct vmshm_end *end, u64 enough, u64 want,
 u32 vmshm_spin_window(struct vmshm_sock *vs, struct vmshm_spin *spin);
 void vmshm_spin_learn(struct vmshm_sock *vs, struct vmshm_spin *spin, u64 took, bool hit);
 void vmshm_sleep_learn(struct vmshm_spin *spin, u64 took);
-bool vmshm_pause_tx(struct sock *sk, struct vmshm_end *end);
 
 /* turn.c */
 extern unsigned int vmshm_turn_bytes;
 extern atomic_t vmshm_connections;
-void vmshm_turn_tx_over(struct sock *sk, struct vmshm_end *end, long timeo);
-void vmshm_turn_rx_over(struct vmshm_end *end, long timeo);
+void vmshm_turn_tx_over(struct vmshm_end *end, long *timeo);
+void vmshm_turn_rx_over(struct vmshm_end *end, long *timeo);
+void vmshm_turn_tx_leave(struct vmshm_end *end);
+void vmshm_turn_rx_leave(struct vmshm_end *end);
+void vmshm_turn_start(void);
+void vmshm_turn_end(void);
 
-/* A call has sent @bytes; without a lock, so it counts about right. */
-static inline void vmshm_turn_tx(struct sock *sk, struct vmshm_end *end, size_t bytes, long timeo)
+/*
+ * A call goes on sending: is its turn over?  A call adds what it has sent to tx_turn,
+ * without a lock, so it counts about right.
+ */
+static inline void vmshm_turn_tx(struct vmshm_end *end, long *timeo)
 {
-	u32 n = READ_ONCE(end->tx_turn) + bytes;
-
-	WRITE_ONCE(end->tx_turn, n);
-	if (n >= READ_ONCE(vmshm_turn_bytes))
-		vmshm_turn_tx_over(sk, end, timeo);
+	if (unlikely(READ_ONCE(end->tx_turn) >= READ_ONCE(vmshm_turn_bytes)))
+		vmshm_turn_tx_over(end, timeo);
 }
 
-/* It has received them. */
-static inline void vmshm_turn_rx(struct vmshm_end *end, size_t bytes, long timeo)
+/* It goes on receiving. */
+static inline void vmshm_turn_rx(struct vmshm_end *end, long *timeo)
 {
-	u32 n = READ_ONCE(end->rx_turn) + bytes;
-
-	WRITE_ONCE(end->rx_turn, n);
-	if (n >= READ_ONCE(vmshm_turn_bytes))
+	if (unlikely(READ_ONCE(end->rx_turn) >= READ_ONCE(vmshm_turn_bytes)))
 		vmshm_turn_rx_over(end, timeo);
 }
 

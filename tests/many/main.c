@@ -26,6 +26,7 @@ static const char usage[] =
 	"       many fill CID PORT SIZE                connections until there is no room for more,\n"
 	"                                              and again after some have closed\n"
 	"       many share CID PORT STREAMS SECONDS    streams at full speed: what each of them gets\n"
+	"       many pauses CID PORT STREAMS PAUSING SECONDS    all of them beside others that pause\n"
 	"       many tail CID PORT ROUNDS MS POLL APART\n"
 	"                                              round trips, in turns alone, beside a bulk stream\n"
 	"                                              and beside a busy thread in each VM\n"
@@ -155,6 +156,8 @@ int main(int argc, char **argv)
 		return fill(arg[0], arg[1], arg[2]);
 	if (!strcmp(what, "share") && argc == 6)
 		return share(arg[0], arg[1], arg[2], arg[3]);
+	if (!strcmp(what, "pauses") && argc == 7)
+		return pauses(arg[0], arg[1], arg[2], arg[3], arg[4]);
 	if (!strcmp(what, "tail") && argc == 8)
 		return tail(arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
 	if (!strcmp(what, "cpus") && argc == 6)

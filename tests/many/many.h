@@ -58,6 +58,8 @@ int crowd(unsigned int cid, unsigned int port, unsigned int count, unsigned int 
 	  uint64_t buffer);
 int fill(unsigned int cid, unsigned int port, uint64_t buffer);
 int share(unsigned int cid, unsigned int port, unsigned int streams, unsigned int seconds);
+int pauses(unsigned int cid, unsigned int port, unsigned int streams, unsigned int pausing,
+	   unsigned int seconds);
 int tail(unsigned int cid, unsigned int port, unsigned int rounds, unsigned int ms, int poll_us,
 	 bool apart);
 int cpus(unsigned int cid, unsigned int port, unsigned int their_cpus, unsigned int kib);

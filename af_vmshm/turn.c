@@ -17,10 +17,10 @@
  * over goes to the end of the line and gives its place to the first.  With no more
  * streams than places nobody waits, and who has a CPU alone has all of its ring.
  *
- * Who fails, closes, or waits for the peer gives its place back.  Who sleeps elsewhere,
- * or is busy elsewhere for PLACE_MOST, loses it: the next who comes to the line looks at
- * the oldest place, and in every tick in which somebody waits a work does.  So whatever
- * a holder does, others go on.
+ * Who waits for the peer gives its place back, and so does a sender that fails, and an
+ * end that is freed.  Who sleeps elsewhere, or is busy elsewhere for PLACE_MOST, loses it:
+ * the next who comes to the line looks at the oldest place, and in every tick in which
+ * somebody waits a work does.  So whatever a holder does, others go on.
  *
  * A call that may not wait stands in no line; whoever is due has the CPU in between.
  *
@@ -74,14 +74,16 @@ static bool others_wait(void)
 	return !single_task_running() && atomic_read(&vmshm_connections) > num_online_cpus();
 }
 
-/* Under line->lock. */
+/* Under line->lock.  Whose node is empty may be freed: vmshm_end_put() looks without it. */
 static void leave(struct line *line, struct vmshm_turn *turn)
 {
+	struct task_struct *task = turn->task;
+
 	if (list_empty(&turn->node))
 		return;
-	list_del_init(&turn->node);
 	line->nr_places--;
-	put_task_struct(turn->task);
+	list_del_init_careful(&turn->node);	/* pairs with list_empty_careful() */
+	put_task_struct(task);
 }
 
 /* What sleeps needs no CPU, wherever it sleeps.  Under line->lock. */

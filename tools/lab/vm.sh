@@ -119,24 +119,36 @@ end_process() {
 vm_threads() { lab_qmp "$1" query-cpus-fast | jq -r '.[]["thread-id"]'; }
 
 # spread: a core for each vCPU, in turn; stack: all on the first core; none: anywhere.
+# QEMU's own threads, which inject what rings, run anywhere; with "last" beside the
+# VM's last vCPU, so that a busy first one can't keep them from a core.
 lab_pin() {
-	local how=$1 cores vm thread n=0 core
-	read -ra cores <<<"$(taskset -pc $$ | sed 's/.*: //' | tr ',' '\n' |
+	local how=$1 own=${2:-} all cores vm pid thread task n=0 core
+	all=$(taskset -pc $$ | sed 's/.*: //')
+	read -ra cores <<<"$(tr ',' '\n' <<<"$all" |
 		awk -F- '{ for (i = $1; i <= (NF > 1 ? $2 : $1); i++) printf "%d ", i }')"
 	case $how in
 	spread | stack | none) ;;
 	*) die "pin $how is unknown: spread, stack or none" ;;
 	esac
+	[[ $own == @(|last) ]] || die "pin $how $own is unknown: last, or nothing"
 	for vm in $(lab_vms); do
-		vm_pid "$vm" >/dev/null || continue
+		pid=$(vm_pid "$vm") || continue
+		local -A vcpus=()
 		for thread in $(vm_threads "$vm"); do
 			core=${cores[n % ${#cores[@]}]}
 			[[ $how != stack ]] || core=${cores[0]}
-			[[ $how != none ]] || core=$(IFS=,; echo "${cores[*]}")
+			[[ $how != none ]] || core=$all
 			taskset -pc "$core" "$thread" >/dev/null || die "cannot pin VM $vm's thread $thread"
+			vcpus[$thread]=1
 			n=$((n + 1))
 		done
+		[[ -n $own ]] || core=$all
+		for task in "/proc/$pid/task"/*; do
+			# One that ends meanwhile needs no core.
+			[[ -n ${vcpus[${task##*/}]:-} ]] || taskset -pc "$core" "${task##*/}" >/dev/null 2>&1
+		done
 	done
+	return 0
 }
 
 # Pinned when there are enough cores for all vCPUs.

@@ -89,11 +89,15 @@ class Lab:
         """A command in a VM; its output."""
         return self.lab("exec", "-n", vm, "--", *command, timeout=timeout)
 
+    def start(self, vm, *command):
+        """A command in a VM that runs in the background; its process."""
+        return subprocess.Popen(
+            [LAB, "exec", "-n", vm, "--", *command], env=self.env,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
     def serve(self, *command):
         """A command in VM b that runs until the lab comes down."""
-        self.servers.append(subprocess.Popen(
-            [LAB, "exec", "-n", "b", "--", *command], env=self.env,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        self.servers.append(self.start("b", *command))
 
     @staticmethod
     def until_it_answers(probe):

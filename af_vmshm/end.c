@@ -38,8 +38,6 @@ struct vmshm_end *vmshm_end_alloc(struct vmshm_chan *ch, gfp_t gfp)
 	INIT_LIST_HEAD(&end->ctl_node);
 	INIT_LIST_HEAD(&end->ring_node);
 	INIT_LIST_HEAD(&end->rx_next);
-	INIT_LIST_HEAD(&end->tx_in_turn.node);
-	INIT_LIST_HEAD(&end->rx_in_turn.node);
 	seqcount_init(&end->tx_seq);
 	seqcount_init(&end->rx_seq);
 	end->state = VMSHM_END_WAITING;
@@ -67,8 +65,8 @@ void vmshm_end_put(struct vmshm_end *end)
 
 	if (!refcount_dec_and_test(&end->ref))
 		return;
-	vmshm_turn_tx_leave(end);
-	vmshm_turn_rx_leave(end);
+	vmshm_turn_leave(&end->tx_in_turn);
+	vmshm_turn_leave(&end->rx_in_turn);
 	vmshm_rxring_free(end);
 	if (end->lane)
 		vmshm_lane_free(end);

@@ -373,7 +373,7 @@ static __always_inline long ring_wait(struct sock *sk, struct vmshm_end *end, u6
  */
 long vmshm_wait_rx(struct sock *sk, struct vmshm_end *end, u64 want, long *timeo)
 {
-	vmshm_turn_rx_leave(end);
+	vmshm_turn_leave(&end->rx_in_turn);
 	return ring_wait(sk, end, want, want, timeo, &for_data, &end->rx_spin, &end->rx_stats);
 }
 
@@ -384,6 +384,6 @@ long vmshm_wait_rx(struct sock *sk, struct vmshm_end *end, u64 want, long *timeo
 long vmshm_wait_tx(struct sock *sk, struct vmshm_end *end, u64 enough, u64 want, long *timeo)
 {
 	end->tx_stats.ring_full++;
-	vmshm_turn_tx_leave(end);
+	vmshm_turn_leave(&end->tx_in_turn);
 	return ring_wait(sk, end, enough, want, timeo, &for_space, &end->tx_spin, &end->tx_stats);
 }

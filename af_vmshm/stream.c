@@ -131,7 +131,7 @@ int vmshm_stream_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)
 	}
 	trace_vmshm_send(end->chan->peer_cid, end->id, len, done ?: err);
 	if (unlikely(err))
-		vmshm_turn_tx_leave(end);
+		vmshm_turn_leave(&end->tx_in_turn);
 	if (done)
 		return done;
 out:

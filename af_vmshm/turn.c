@@ -17,10 +17,15 @@
  * over goes to the end of the line and gives its place to the first.  With no more
  * streams than places nobody waits, and who has a CPU alone has all of its ring.
  *
+ * A line is of threads that the scheduler treats alike: of one control group, one session
+ * and one nice value.  Between lines it divides as it does between all threads, and who
+ * may run little does not keep others waiting.
+ *
  * Who waits for the peer gives its place back, and so does a sender that fails, and an
- * end that is freed.  Who sleeps elsewhere, or is busy elsewhere for PLACE_MOST, loses it:
- * the next who comes to the line looks at the oldest place, and in every tick in which
- * somebody waits a work does.  So whatever a holder does, others go on.
+ * end that is freed.  Who sleeps elsewhere, is not let run, or is busy elsewhere for
+ * PLACE_MOST, loses it: the next who comes to the line looks at the oldest place, and in
+ * every tick in which somebody waits a work does.  So whatever a holder does, or is kept
+ * from doing, others go on.
  *
  * A call that may not wait stands in no line; whoever is due has the CPU in between.
  *
@@ -28,6 +33,7 @@
  * under it but the scheduler's own locks.
  */
 #include <linux/cpumask.h>
+#include <linux/hash.h>
 #include <linux/list.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
@@ -54,14 +60,32 @@ struct waiter {
 	bool has_place;
 };
 
-static struct line {
-	spinlock_t lock;		/* of all but mean, and of each turn but over */
+/* Of one direction.  Which others share it is chance. */
+#define LINES_BITS	6
+
+static struct vmshm_line {
+	spinlock_t lock;		/* of all but mean; of turns that have a place here */
 	struct list_head waiters;	/* who came first is first */
 	struct list_head places;	/* the oldest first */
 	unsigned int nr_places;
+	bool moves;			/* a turn was over since the last look */
 	unsigned long mean;		/* from turn to turn on average, jiffies / 256 */
 	struct delayed_work look;
-} tx_line, rx_line;
+} tx_lines[1 << LINES_BITS], rx_lines[1 << LINES_BITS];
+
+/* The line for threads like the caller.  No pointer is followed. */
+static struct vmshm_line *line_of(struct vmshm_line *lines)
+{
+	unsigned long key = current->static_prio;
+
+#ifdef CONFIG_CGROUP_SCHED
+	key ^= (unsigned long)READ_ONCE(current->sched_task_group);
+#endif
+#ifdef CONFIG_SCHED_AUTOGROUP
+	key ^= (unsigned long)READ_ONCE(current->signal->autogroup) << 1;
+#endif
+	return &lines[hash_long(key, LINES_BITS)];
+}
 
 /*
  * Does anybody else want this CPU, and may that be another stream?  A turn that ends
@@ -74,15 +98,17 @@ static bool others_wait(void)
 	return !single_task_running() && atomic_read(&vmshm_connections) > num_online_cpus();
 }
 
-/* Under line->lock.  Whose node is empty may be freed: vmshm_end_put() looks without it. */
-static void leave(struct line *line, struct vmshm_turn *turn)
+/* Under line->lock.  Nothing if it has its place in another line. */
+static void leave(struct vmshm_line *line, struct vmshm_turn *turn)
 {
-	struct task_struct *task = turn->task;
+	struct task_struct *task;
 
-	if (list_empty(&turn->node))
+	if (READ_ONCE(turn->line) != line)
 		return;
+	task = turn->task;
 	line->nr_places--;
-	list_del_init_careful(&turn->node);	/* pairs with list_empty_careful() */
+	list_del(&turn->node);
+	smp_store_release(&turn->line, NULL);	/* pairs with vmshm_turn_leave(): it may be freed */
 	put_task_struct(task);
 }
 
@@ -93,8 +119,33 @@ static bool is_lost(const struct vmshm_turn *turn)
 	       time_after_eq(jiffies, turn->since + PLACE_MOST);
 }
 
+static bool is_on_cpu(const struct task_struct *task)
+{
+#ifdef CONFIG_SMP
+	return READ_ONCE(task->on_cpu);
+#else
+	return task == current;
+#endif
+}
+
+/*
+ * Who is not let run, for its CPU is somebody else's or its control group has used up
+ * what it may, is not known here.  But where no turn was over for a tick, all who are
+ * not on a CPU lose their places, to others who might be; else who waits for a CPU
+ * keeps its own.  Under line->lock.
+ */
+static void take_back(struct vmshm_line *line)
+{
+	struct vmshm_turn *turn, *next;
+
+	list_for_each_entry_safe(turn, next, &line->places, node) {
+		if (time_after(jiffies, turn->since) && !is_on_cpu(turn->task))
+			leave(line, turn);
+	}
+}
+
 /* Let in whom there is a place for.  Under line->lock. */
-static void let_in(struct line *line)
+static void let_in(struct vmshm_line *line)
 {
 	unsigned int most = 4 * num_online_cpus();
 	struct vmshm_turn *oldest;
@@ -109,12 +160,14 @@ static void let_in(struct line *line)
 		}
 		w = list_first_entry(&line->waiters, struct waiter, node);
 		list_del_init(&w->node);
-		/* Two threads may use one socket: they share its place. */
+		/* Two threads may use one socket: they share its place, wherever that is. */
 		leave(line, w->turn);
-		w->turn->task = get_task_struct(w->task);
-		w->turn->since = jiffies;
-		list_add_tail(&w->turn->node, &line->places);
-		line->nr_places++;
+		if (!cmpxchg(&w->turn->line, NULL, line)) {
+			w->turn->task = get_task_struct(w->task);
+			w->turn->since = jiffies;
+			list_add_tail(&w->turn->node, &line->places);
+			line->nr_places++;
+		}
 		WRITE_ONCE(w->has_place, true);
 		if (w->task != current)
 			wake_up_process(w->task);
@@ -125,20 +178,48 @@ static void let_in(struct line *line)
 
 static void look_again(struct work_struct *work)
 {
-	struct line *line = container_of(to_delayed_work(work), struct line, look);
+	struct vmshm_line *line = container_of(to_delayed_work(work), struct vmshm_line, look);
 
 	spin_lock(&line->lock);
+	if (!line->moves)
+		take_back(line);
+	line->moves = false;
+	let_in(line);
+	spin_unlock(&line->lock);
+}
+
+/**
+ * vmshm_turn_leave - give back the place, if there is one
+ * @turn: of an end that waits for its peer, that has failed, or that is to be freed
+ *
+ * Does not sleep.  Afterwards no line knows the turn, unless another thread sends or
+ * receives at this end.
+ */
+void vmshm_turn_leave(struct vmshm_turn *turn)
+{
+	struct vmshm_line *line = READ_ONCE(turn->line);
+
+	if (likely(!line)) {
+		smp_acquire__after_ctrl_dep();	/* pairs with leave() */
+		return;
+	}
+	spin_lock(&line->lock);
+	leave(line, turn);
 	let_in(line);
 	spin_unlock(&line->lock);
 }
 
 /* At the end of the line, and until there is a place.  Was there none at first? */
-static bool stand_in(struct line *line, struct vmshm_turn *turn, long *timeo)
+static bool stand_in(struct vmshm_line *line, struct vmshm_turn *turn, long *timeo)
 {
 	struct waiter me = { .task = current, .turn = turn };
 	bool waits;
 
+	/* Its threads differ, or this one has been moved. */
+	if (unlikely(READ_ONCE(turn->line) && READ_ONCE(turn->line) != line))
+		vmshm_turn_leave(turn);
 	spin_lock(&line->lock);
+	line->moves = true;
 	leave(line, turn);
 	list_add_tail(&me.node, &line->waiters);
 	let_in(line);
@@ -164,7 +245,7 @@ static bool stand_in(struct line *line, struct vmshm_turn *turn, long *timeo)
  * Requests and answers move little: a stream that takes less than a quarter of what
  * others take on average waits for nobody.
  */
-static bool takes_little(struct line *line, struct vmshm_turn *turn)
+static bool takes_little(struct vmshm_line *line, struct vmshm_turn *turn)
 {
 	unsigned long mean = READ_ONCE(line->mean), most = 4 * mean + 256;
 	unsigned long lasted = min(jiffies - READ_ONCE(turn->over), (unsigned long)HZ) * 256;
@@ -174,7 +255,7 @@ static bool takes_little(struct line *line, struct vmshm_turn *turn)
 	return lasted > most;
 }
 
-static void turn_over(struct line *line, struct vmshm_turn *turn, struct vmshm_stats *stats,
+static void turn_over(struct vmshm_line *line, struct vmshm_turn *turn, struct vmshm_stats *stats,
 		      long *timeo)
 {
 	bool may_wait = *timeo && READ_ONCE(vmshm_turn_bytes);
@@ -201,37 +282,17 @@ static void turn_over(struct line *line, struct vmshm_turn *turn, struct vmshm_s
 void vmshm_turn_tx_over(struct vmshm_end *end, long *timeo)
 {
 	WRITE_ONCE(end->tx_turn, 0);
-	turn_over(&tx_line, &end->tx_in_turn, &end->tx_stats, timeo);
+	turn_over(line_of(tx_lines), &end->tx_in_turn, &end->tx_stats, timeo);
 }
 
 /* A reader's is. */
 void vmshm_turn_rx_over(struct vmshm_end *end, long *timeo)
 {
 	WRITE_ONCE(end->rx_turn, 0);
-	turn_over(&rx_line, &end->rx_in_turn, &end->rx_stats, timeo);
+	turn_over(line_of(rx_lines), &end->rx_in_turn, &end->rx_stats, timeo);
 }
 
-static void leave_line(struct line *line, struct vmshm_turn *turn)
-{
-	spin_lock(&line->lock);
-	leave(line, turn);
-	let_in(line);
-	spin_unlock(&line->lock);
-}
-
-void vmshm_turn_tx_leave(struct vmshm_end *end)
-{
-	if (unlikely(!list_empty_careful(&end->tx_in_turn.node)))
-		leave_line(&tx_line, &end->tx_in_turn);
-}
-
-void vmshm_turn_rx_leave(struct vmshm_end *end)
-{
-	if (unlikely(!list_empty_careful(&end->rx_in_turn.node)))
-		leave_line(&rx_line, &end->rx_in_turn);
-}
-
-static void start(struct line *line)
+static void start(struct vmshm_line *line)
 {
 	spin_lock_init(&line->lock);
 	INIT_LIST_HEAD(&line->waiters);
@@ -242,13 +303,21 @@ static void start(struct line *line)
 /* Before there are sockets. */
 void vmshm_turn_start(void)
 {
-	start(&tx_line);
-	start(&rx_line);
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(tx_lines); i++) {
+		start(&tx_lines[i]);
+		start(&rx_lines[i]);
+	}
 }
 
 /* When there are none any more. */
 void vmshm_turn_end(void)
 {
-	cancel_delayed_work_sync(&tx_line.look);
-	cancel_delayed_work_sync(&rx_line.look);
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(tx_lines); i++) {
+		cancel_delayed_work_sync(&tx_lines[i].look);
+		cancel_delayed_work_sync(&rx_lines[i].look);
+	}
 }

@@ -198,6 +198,7 @@ enum vmshm_end_state {
 
 /* Among those whose turn it is: turn.c, under its locks. */
 struct vmshm_turn {
+	struct vmshm_line *line;	/* where it has a place, or NULL */
 	struct list_head node;
 	struct task_struct *task;	/* whose it is, with a reference; while it is there */
 	unsigned long since;		/* jiffies */
@@ -486,8 +487,7 @@ extern unsigned int vmshm_turn_bytes;
 extern atomic_t vmshm_connections;
 void vmshm_turn_tx_over(struct vmshm_end *end, long *timeo);
 void vmshm_turn_rx_over(struct vmshm_end *end, long *timeo);
-void vmshm_turn_tx_leave(struct vmshm_end *end);
-void vmshm_turn_rx_leave(struct vmshm_end *end);
+void vmshm_turn_leave(struct vmshm_turn *turn);
 void vmshm_turn_start(void);
 void vmshm_turn_end(void);
 

@@ -17,8 +17,8 @@
  * over goes to the end of the line and gives its place to the first.  With no more
  * streams than places nobody waits, and who has a CPU alone has all of its ring.
  *
- * A line is of threads that the scheduler treats alike: of one control group, one session
- * and one nice value.  Between lines it divides as it does between all threads, and who
+ * A line is of threads that the scheduler treats alike: of one control group, one session,
+ * one policy and one nice value.  Between lines it divides as it does between all threads, and who
  * may run little does not keep others waiting.
  *
  * Who waits for the peer gives its place back, and so does a sender that fails, and an
@@ -76,7 +76,7 @@ static struct vmshm_line {
 /* The line for threads like the caller.  No pointer is followed. */
 static struct vmshm_line *line_of(struct vmshm_line *lines)
 {
-	unsigned long key = current->static_prio;
+	unsigned long key = current->normal_prio | current->policy << 8;
 
 #ifdef CONFIG_CGROUP_SCHED
 	key ^= (unsigned long)READ_ONCE(current->sched_task_group);

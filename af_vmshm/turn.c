@@ -17,9 +17,9 @@
  * over goes to the end of the line and gives its place to the first.  With no more
  * streams than places nobody waits, and who has a CPU alone has all of its ring.
  *
- * A line is of threads that the scheduler treats alike: of one control group, one session,
- * one policy and one nice value.  Between lines it divides as it does between all threads, and who
- * may run little does not keep others waiting.
+ * A line is of threads that the scheduler treats alike: of one control group, one
+ * session, one policy and one nice value.  Between lines it divides as it does between
+ * all threads, and who may run little does not keep others waiting.
  *
  * Who waits for the peer gives its place back, and so does a sender that fails, and an
  * end that is freed.  Who sleeps elsewhere, is not let run, or is busy elsewhere for

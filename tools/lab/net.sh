@@ -30,12 +30,13 @@ net_choose() {
 net_queues() { [[ $NET == stream ]] && echo 1 || echo "$CPUS"; }
 
 # The switch of NET=vhost-user. Its ports are sockets that the QEMUs connect to; it
-# has huge pages of the host's where there are enough, else ordinary memory.
+# has huge pages of the host's where there are enough (of which no file system need be
+# mounted), else ordinary memory.
 switch_up() {
 	local queues memory=(--no-huge) cores
 	queues=$(net_queues)
 	need dpdk-testpmd
-	(($(awk '/^HugePages_Free:/ { n = $2 } /^Hugepagesize:/ { print n * $2 / 1024 }' /proc/meminfo) < 512)) || memory=()
+	(($(awk '/^HugePages_Free:/ { n = $2 } /^Hugepagesize:/ { print n * $2 / 1024 }' /proc/meminfo) < 512)) || memory=(--in-memory)
 	cores=$(($(nproc) - 1))
 	# That its command line names the lab's folder tells pid_of() whose process it is.
 	echo "set fwd io" >"$LABDIR/switch.commands"
